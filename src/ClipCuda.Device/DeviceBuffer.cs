@@ -1,0 +1,67 @@
+namespace ClipCuda.Devices;
+
+/// <summary>
+/// A piece of device memory, owned by whoever allocated it and freed by <see cref="Dispose"/>; there is no finalizer.
+/// The label is what an error message calls it.
+/// </summary>
+public sealed class DeviceBuffer : IDisposable
+{
+    private readonly Device _device;
+
+    internal DeviceBuffer(Device device, ulong address, long bytes, string label)
+    {
+        _device = device;
+        Address = address;
+        Bytes = bytes;
+        Label = label;
+    }
+
+    /// <summary>The address of the first byte as a kernel sees it.</summary>
+    public ulong Address { get; }
+
+    public long Bytes { get; }
+
+    public string Label { get; }
+
+    public bool IsDisposed { get; private set; }
+
+    public DevicePointer Start => new(this, 0);
+
+    public DevicePointer At(long byteOffset) => new(this, byteOffset);
+
+    public void Dispose()
+    {
+        if (IsDisposed) return;
+        IsDisposed = true;
+        _device.Free(this);
+    }
+}
+
+/// <summary>An address inside a <see cref="DeviceBuffer"/>. The default value is the null pointer.</summary>
+public readonly struct DevicePointer
+{
+    internal DevicePointer(DeviceBuffer buffer, long offset)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(offset);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(offset, buffer.Bytes);
+        Buffer = buffer;
+        Offset = offset;
+    }
+
+    public DeviceBuffer? Buffer { get; }
+
+    /// <summary>Bytes from the start of <see cref="Buffer"/>.</summary>
+    public long Offset { get; }
+
+    public bool IsNull => Buffer is null;
+
+    public ulong Address => Buffer is null ? 0 : Buffer.Address + (ulong)Offset;
+
+    /// <summary>Bytes from here to the end of the buffer.</summary>
+    public long Remaining => Buffer is null ? 0 : Buffer.Bytes - Offset;
+
+    public static DevicePointer operator +(DevicePointer pointer, long bytes) =>
+        pointer.Buffer is null
+            ? throw new InvalidOperationException("A null device pointer has no neighbours.")
+            : new(pointer.Buffer, pointer.Offset + bytes);
+}

@@ -1,0 +1,43 @@
+using System.Runtime.CompilerServices;
+using ClipCuda.Devices;
+
+namespace ClipCuda.Ops;
+
+/// <summary>
+/// The embedded PTX. A kernel is found by its entry name alone: <c>layernorm_forward</c> lives in the module <c>layernorm</c>,
+/// built from <c>kernels/layernorm.cu</c> for sm_75. Modules load on first use, once a device.
+/// </summary>
+public static class KernelLibrary
+{
+    private static readonly ConditionalWeakTable<Device, Dictionary<string, Kernel>> LoadedByDevice = [];
+
+    /// <summary>The names of all embedded modules, in order.</summary>
+    public static IReadOnlyList<string> ModuleNames { get; } =
+        [.. typeof(KernelLibrary).Assembly.GetManifestResourceNames()
+            .Where(name => name.EndsWith(Suffix, StringComparison.Ordinal))
+            .Select(name => name[..^Suffix.Length])
+            .Order(StringComparer.Ordinal)];
+
+    private const string Suffix = ".sm_75.ptx";
+
+    /// <summary>The kernel of that entry name on a device.</summary>
+    public static Kernel Kernel(this Device device, string entry)
+    {
+        var loaded = LoadedByDevice.GetValue(device, _ => new Dictionary<string, Kernel>(StringComparer.Ordinal));
+        if (loaded.TryGetValue(entry, out var kernel)) return kernel;
+        string module = entry[..entry.IndexOf('_', StringComparison.Ordinal)];
+        foreach (var found in device.LoadModule(module + Suffix, ReadPtx(module)).Kernels) loaded[found.Name] = found;
+        return loaded.TryGetValue(entry, out kernel)
+            ? kernel
+            : throw new DeviceException($"PTX module '{module}{Suffix}' has no entry '{entry}'.");
+    }
+
+    /// <summary>The PTX text of an embedded module.</summary>
+    public static string ReadPtx(string module)
+    {
+        using var stream = typeof(KernelLibrary).Assembly.GetManifestResourceStream(module + Suffix)
+            ?? throw new DeviceException($"No PTX module '{module}{Suffix}' is embedded.");
+        using var reader = new StreamReader(stream);
+        return reader.ReadToEnd();
+    }
+}

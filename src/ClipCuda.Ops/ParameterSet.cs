@@ -1,0 +1,79 @@
+using ClipCuda.Devices;
+
+namespace ClipCuda.Ops;
+
+/// <summary>What a parameter is called in a checkpoint, its shape, and whether AdamW decays it.</summary>
+public readonly record struct ParameterSpec(string Name, int[] Shape, bool Decays);
+
+/// <summary>
+/// All parameters of a model in one device buffer and all their gradients in a second of the same layout, so that the optimizer, the
+/// gradient norm and clearing are one launch each. Decayed parameters come first: [0, <see cref="DecayedElements"/>) of the flat
+/// buffers decays, the rest does not. Each parameter starts at a multiple of 256 bytes; the gaps are zero and stay zero.
+/// </summary>
+public sealed class ParameterSet : IDisposable
+{
+    private const int AlignmentElements = 64;
+
+    private readonly Dictionary<string, Tensor> _byName = new(StringComparer.Ordinal);
+    private readonly DeviceBuffer _values;
+    private readonly DeviceBuffer _gradients;
+
+    public ParameterSet(Device device, IReadOnlyList<ParameterSpec> specs)
+    {
+        Device = device;
+        long total = specs.Sum(spec => Padded(spec.Shape));
+        _values = device.Allocate(Math.Max(1, total) * sizeof(float), "parameters");
+        _gradients = device.Allocate(Math.Max(1, total) * sizeof(float), "gradients");
+        long offset = 0;
+        foreach (var spec in specs.Where(s => s.Decays).Concat(specs.Where(s => !s.Decays)))
+        {
+            var gradient = new Tensor(device, _gradients.At(offset * sizeof(float)), DataType.Float32, spec.Shape);
+            var value = new Tensor(device, _values.At(offset * sizeof(float)), DataType.Float32, spec.Shape) { Gradient = gradient, NeedsGradient = true };
+            _byName.Add(spec.Name, value);
+            offset += Padded(spec.Shape);
+            if (spec.Decays) DecayedElements = offset;
+        }
+        Names = [.. specs.Select(spec => spec.Name)];
+        Elements = offset;
+        Values = new Tensor(device, _values.Start, DataType.Float32, checked((int)offset));
+        Gradients = new Tensor(device, _gradients.Start, DataType.Float32, checked((int)offset));
+        Values.Clear();
+        Gradients.Clear();
+    }
+
+    public Device Device { get; }
+
+    /// <summary>The names in the order given, which is the order of checkpoints.</summary>
+    public IReadOnlyList<string> Names { get; }
+
+    /// <summary>Elements of the flat buffers, gaps included.</summary>
+    public long Elements { get; }
+
+    /// <summary>How many elements at the start of the flat buffers weight decay applies to.</summary>
+    public long DecayedElements { get; }
+
+    /// <summary>The flat buffer of all values, shape [Elements].</summary>
+    public Tensor Values { get; }
+
+    /// <summary>The flat buffer of all gradients, shape [Elements].</summary>
+    public Tensor Gradients { get; }
+
+    /// <summary>Parameters without the gaps.</summary>
+    public long Count => _byName.Values.Sum(tensor => tensor.Elements);
+
+    public Tensor this[string name] =>
+        _byName.TryGetValue(name, out var tensor) ? tensor : throw new KeyNotFoundException($"The model has no parameter '{name}'.");
+
+    public void Dispose()
+    {
+        _values.Dispose();
+        _gradients.Dispose();
+    }
+
+    private static long Padded(int[] shape)
+    {
+        long elements = 1;
+        foreach (int extent in shape) elements *= extent;
+        return (elements + AlignmentElements - 1) / AlignmentElements * AlignmentElements;
+    }
+}
