@@ -11,6 +11,22 @@ public abstract class Device : IDisposable
 {
     private readonly HashSet<DeviceBuffer> _live = [];
 
+    /// <summary>What <see cref="Open"/> takes.</summary>
+    public static IReadOnlyList<string> Names { get; } = ["auto", "cpu", "cpu:check"];
+
+    /// <summary>
+    /// Opens a device: <c>cpu</c>, <c>cpu:check</c> (the CPU with every memory access checked), or <c>auto</c>, the fastest there is
+    /// (at present the CPU). A number of threads of 0 or less means one for each core this process may use.
+    /// </summary>
+    /// <exception cref="ArgumentException">There is no device of that name.</exception>
+    public static Device Open(string name, int threads) =>
+        name switch
+        {
+            "auto" or "cpu" => new CpuDevice(threads, check: false),
+            "cpu:check" => new CpuDevice(threads, check: true),
+            _ => throw new ArgumentException($"Unknown device '{name}'; the devices are {string.Join(", ", Names)}."),
+        };
+
     /// <summary>The name <c>--device</c> takes: <c>cpu</c>, <c>cpu:check</c>.</summary>
     public abstract string Name { get; }
 
@@ -21,6 +37,8 @@ public abstract class Device : IDisposable
     public int LiveBuffers => _live.Count;
 
     public long LiveBytes { get; private set; }
+
+    private protected IReadOnlyCollection<DeviceBuffer> Live => _live;
 
     /// <summary>Buffers allocated since the device was opened; a steady state adds none.</summary>
     public long Allocations { get; private set; }
@@ -41,48 +59,93 @@ public abstract class Device : IDisposable
     {
         _live.Remove(buffer);
         LiveBytes -= buffer.Bytes;
-        FreeMemory(buffer.Address);
+        FreeMemory(buffer);
     }
 
-    public abstract void CopyToDevice(ReadOnlySpan<byte> source, DevicePointer destination);
+    /// <exception cref="DeviceException">The destination is not a range of a live buffer of this device; so for all copies.</exception>
+    public void CopyToDevice(ReadOnlySpan<byte> source, DevicePointer destination)
+    {
+        CheckRange(destination, source.Length, "Copy to the device");
+        Upload(source, destination);
+    }
 
-    public abstract void CopyToHost(DevicePointer source, Span<byte> destination);
+    public void CopyToHost(DevicePointer source, Span<byte> destination)
+    {
+        CheckRange(source, destination.Length, "Copy to the host");
+        Download(source, destination);
+    }
 
-    public abstract void Copy(DevicePointer source, DevicePointer destination, long bytes);
+    /// <summary>Copies within the device; the two ranges may not overlap.</summary>
+    public void Copy(DevicePointer source, DevicePointer destination, long bytes)
+    {
+        CheckRange(source, bytes, "Copy, source");
+        CheckRange(destination, bytes, "Copy, destination");
+        if (source.Buffer == destination.Buffer && Math.Abs(source.Offset - destination.Offset) < bytes)
+            throw new DeviceException($"Copy: {bytes} bytes at offsets {source.Offset} and {destination.Offset} of buffer '{source.Buffer!.Label}' overlap.");
+        CopyWithin(source, destination, bytes);
+    }
 
     /// <summary>Sets bytes to zero.</summary>
-    public abstract void Clear(DevicePointer destination, long bytes);
+    public void Clear(DevicePointer destination, long bytes)
+    {
+        CheckRange(destination, bytes, "Clear");
+        SetToZero(destination, bytes);
+    }
 
     /// <summary>Parses and loads a PTX module. The name appears in errors.</summary>
     /// <exception cref="PtxException">The text is not PTX, or holds an instruction this device does not run.</exception>
     public abstract KernelModule LoadModule(string name, string ptx);
 
     /// <summary>C = alpha · op(A) · op(B) + beta · C on row-major float32 matrices; see <see cref="GemmCall"/>.</summary>
-    public abstract void Gemm(in GemmCall call);
+    /// <exception cref="DeviceException">An operand does not lie in a buffer of this device, or C overlaps A, B or itself.</exception>
+    public void Gemm(in GemmCall call)
+    {
+        call.Check(this);
+        Multiply(call);
+    }
 
     /// <summary>Waits for everything asked for so far; an error of an earlier launch is thrown here at the latest.</summary>
     public abstract void Synchronize();
+
+    protected abstract void Upload(ReadOnlySpan<byte> source, DevicePointer destination);
+
+    protected abstract void Download(DevicePointer source, Span<byte> destination);
+
+    protected abstract void CopyWithin(DevicePointer source, DevicePointer destination, long bytes);
+
+    protected abstract void SetToZero(DevicePointer destination, long bytes);
+
+    /// <summary>Runs a GEMM that has been checked.</summary>
+    protected abstract void Multiply(in GemmCall call);
 
     internal abstract void Launch(Kernel kernel, in LaunchShape shape, ReadOnlySpan<byte> parameters);
 
     protected abstract ulong AllocateMemory(long bytes, string label);
 
-    protected abstract void FreeMemory(ulong address);
+    protected abstract void FreeMemory(DeviceBuffer buffer);
 
     public void Dispose()
     {
-        foreach (var buffer in _live.ToArray()) buffer.Dispose();
-        Dispose(disposing: true);
-        GC.SuppressFinalize(this);
+        try
+        {
+            foreach (var buffer in _live.ToArray()) buffer.Dispose();
+        }
+        finally
+        {
+            Dispose(disposing: true);
+            GC.SuppressFinalize(this);
+        }
     }
 
     protected virtual void Dispose(bool disposing) { }
 
     /// <summary>Throws unless the range lies in a live buffer of this device.</summary>
-    private protected static void CheckRange(DevicePointer pointer, long bytes, string what)
+    internal void CheckRange(DevicePointer pointer, long bytes, string what)
     {
         if (pointer.Buffer is not { } buffer)
             throw new DeviceException($"{what}: the device pointer is null.");
+        if (buffer.Device != this)
+            throw new DeviceException($"{what}: buffer '{buffer.Label}' belongs to another device.");
         if (buffer.IsDisposed)
             throw new DeviceException($"{what}: buffer '{buffer.Label}' has been freed.");
         if (bytes < 0 || bytes > pointer.Remaining)

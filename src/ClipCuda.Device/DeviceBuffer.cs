@@ -6,15 +6,15 @@ namespace ClipCuda.Devices;
 /// </summary>
 public sealed class DeviceBuffer : IDisposable
 {
-    private readonly Device _device;
-
     internal DeviceBuffer(Device device, ulong address, long bytes, string label)
     {
-        _device = device;
+        Device = device;
         Address = address;
         Bytes = bytes;
         Label = label;
     }
+
+    internal Device Device { get; }
 
     /// <summary>The address of the first byte as a kernel sees it.</summary>
     public ulong Address { get; }
@@ -33,7 +33,7 @@ public sealed class DeviceBuffer : IDisposable
     {
         if (IsDisposed) return;
         IsDisposed = true;
-        _device.Free(this);
+        Device.Free(this);
     }
 }
 

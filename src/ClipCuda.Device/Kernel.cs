@@ -86,6 +86,7 @@ public sealed class Kernel
             if (argument.Size != parameter.Size)
                 throw Error($"argument {i} is {argument.Size} bytes, the kernel's parameter is {parameter.Size}");
             if (argument.Buffer is { IsDisposed: true } freed) throw Error($"argument {i}: buffer '{freed.Label}' has been freed");
+            if (argument.Buffer is { } buffer && buffer.Device != _device) throw Error($"argument {i}: buffer '{buffer.Label}' belongs to another device");
             argument.Write(block[parameter.Offset..]);
             end = parameter.Offset + parameter.Size;
         }
