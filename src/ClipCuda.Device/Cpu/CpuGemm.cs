@@ -130,32 +130,29 @@ internal sealed unsafe class CpuGemm : IDisposable
     /// <summary>Items are the panels of A of every batch, then those of B.</summary>
     private void PackPanels(long first, long count)
     {
-        long panelsA = (long)PackedABatches * _rowPanels;
-        for (long item = first; item < first + count; item++)
-        {
-            if (item < panelsA)
-            {
-                var (batch, panel) = Math.DivRem(item, _rowPanels);
-                int row = _firstRow + (int)panel * _kernel.Rows;
-                Pack(_call.A, !_call.A.Transposed, batch, row, _rowEnd - row, _kernel.Rows, _workspace + item * PanelElementsA);
-            }
-            else
-            {
-                var (batch, panel) = Math.DivRem(item - panelsA, _columnPanels);
-                int column = _firstColumn + (int)panel * _kernel.Columns;
-                float* to = WorkspaceB + (item - panelsA) * PanelElementsB;
-                Pack(_call.B, _call.B.Transposed, batch, column, _columnEnd - column, _kernel.Columns, to);
-            }
-        }
+        long panelsA = (long)PackedABatches * _rowPanels, end = first + count;
+        if (first < panelsA)
+            Pack(_call.A, !_call.A.Transposed, first, Math.Min(end, panelsA), _firstRow, _rowEnd, _kernel.Rows, _workspace);
+        if (end > panelsA)
+            Pack(_call.B, _call.B.Transposed, Math.Max(first, panelsA) - panelsA, end - panelsA, _firstColumn, _columnEnd, _kernel.Columns, WorkspaceB);
     }
 
-    private void Pack(in GemmOperand operand, bool depthContiguous, long batch, int lane, int left, int lanes, float* panel)
+    /// <summary>Packs panels <paramref name="first"/> … <paramref name="end"/> − 1 of one operand, numbered through its batches.</summary>
+    private void Pack(in GemmOperand operand, bool depthContiguous, long first, long end, int firstLane, int laneEnd, int lanes, float* packed)
     {
-        float* matrix = (float*)operand.Data.Address + (_firstBatch + batch) * operand.BatchStride;
         long stride = operand.LeadingDimension;
-        int valid = Math.Min(left, lanes);
-        if (depthContiguous) GemmPacking.PackContiguousDepth(matrix + lane * stride + _firstDepth, stride, lanes, valid, _depth, panel);
-        else GemmPacking.PackContiguousLanes(matrix + _firstDepth * stride + lane, stride, lanes, valid, _depth, panel);
+        int panels = Ceiling(laneEnd - firstLane, lanes);
+        while (first < end)
+        {
+            var (batch, panel) = Math.DivRem(first, panels);
+            int count = depthContiguous ? 1 : (int)Math.Min(end - first, panels - panel);
+            int lane = firstLane + (int)panel * lanes, valid = Math.Min(laneEnd - lane, count * lanes);
+            float* matrix = (float*)operand.Data.Address + (_firstBatch + batch) * operand.BatchStride;
+            float* to = packed + first * _depth * lanes;
+            if (depthContiguous) GemmPacking.PackContiguousDepth(matrix + lane * stride + _firstDepth, stride, lanes, valid, _depth, to);
+            else GemmPacking.PackContiguousLanes(matrix + _firstDepth * stride + lane, stride, lanes, valid, _depth, to);
+            first += count;
+        }
     }
 
     /// <summary>Items are tiles of C: batches, in them columns of tiles, in them rows.</summary>

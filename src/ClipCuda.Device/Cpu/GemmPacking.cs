@@ -5,23 +5,36 @@ using System.Runtime.Intrinsics.X86;
 namespace ClipCuda.Devices;
 
 /// <summary>
-/// Copies one panel of a GEMM operand into the order in which a micro-kernel reads it: for each k in turn, one element of each lane.
-/// A lane is a row of op(A) or a column of op(B); lanes past the edge of the matrix become zeros.
+/// Copies panels of a GEMM operand into the order in which a micro-kernel reads them: for each k in turn, one element of each lane.
+/// A lane is a row of op(A) or a column of op(B); a panel has an even number of lanes, and those past the edge of the matrix become zeros.
 /// </summary>
 internal static unsafe class GemmPacking
 {
-    /// <summary>Lanes lie side by side in memory: element (lane, k) is at source[k · stride + lane].</summary>
+    /// <summary>
+    /// Lanes lie side by side in memory: element (lane, k) is at source[k · stride + lane]. Packs as many panels, one after another in
+    /// memory, as <paramref name="valid"/> lanes fill: whole rows of the source are read from left to right.
+    /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void PackContiguousLanes(float* source, long stride, int lanes, int valid, int depth, float* panel)
+    public static void PackContiguousLanes(float* source, long stride, int lanes, int valid, int depth, float* panels)
     {
-        for (int k = 0; k < depth; k++, source += stride, panel += lanes)
+        long panelElements = (long)depth * lanes;
+        for (int k = 0; k < depth; k++, source += stride, panels += lanes)
         {
-            new ReadOnlySpan<float>(source, valid).CopyTo(new Span<float>(panel, lanes));
-            for (int lane = valid; lane < lanes; lane++) panel[lane] = 0;
+            float* from = source;
+            float* to = panels;
+            int left = valid;
+            for (; left >= lanes; left -= lanes, from += lanes, to += panelElements)
+            {
+                int lane = 0;
+                for (; lane + 8 <= lanes; lane += 8) *(Vector256<float>*)(to + lane) = *(Vector256<float>*)(from + lane);
+                for (; lane + 2 <= lanes; lane += 2) *(long*)(to + lane) = *(long*)(from + lane);
+            }
+            if (left == 0) continue;
+            for (int lane = 0; lane < lanes; lane++) to[lane] = lane < left ? from[lane] : 0;
         }
     }
 
-    /// <summary>Each lane is contiguous along k: element (lane, k) is at source[lane · stride + k]; the panel is its transpose.</summary>
+    /// <summary>Each lane is contiguous along k: element (lane, k) is at source[lane · stride + k]; a panel is its transpose.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void PackContiguousDepth(float* source, long stride, int lanes, int valid, int depth, float* panel)
     {
