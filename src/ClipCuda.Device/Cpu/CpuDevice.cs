@@ -18,14 +18,14 @@ internal sealed unsafe class CpuDevice : Device
     private readonly CpuGemm _gemm;
 
     public CpuDevice(int threads, bool check)
-        : this(threads, check, GemmKernel.Best) { }
+        : this(threads, check, GemmKernel.Available) { }
 
-    internal CpuDevice(int threads, bool check, GemmKernel gemmKernel)
+    internal CpuDevice(int threads, bool check, params GemmKernel[] gemmKernels)
     {
         _check = check;
         _pool = new WorkerPool(threads > 0 ? threads : Environment.ProcessorCount);
-        _gemm = new CpuGemm(_pool, gemmKernel);
-        Description = $"CPU, {_pool.Threads} thread{(_pool.Threads == 1 ? "" : "s")}, {gemmKernel.Name}, PTX interpreter{(check ? " with checks" : "")}";
+        _gemm = new CpuGemm(_pool, gemmKernels);
+        Description = $"CPU, {_pool.Threads} thread{(_pool.Threads == 1 ? "" : "s")}, {gemmKernels[0].Name}, PTX interpreter{(check ? " with checks" : "")}";
     }
 
     public override string Name => _check ? "cpu:check" : "cpu";

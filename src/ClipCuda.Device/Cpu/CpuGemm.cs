@@ -25,7 +25,7 @@ internal sealed unsafe class CpuGemm : IDisposable
     private const long WorthSharing = 200_000; // multiply-adds; below, waking helpers costs more than it saves
 
     private readonly WorkerPool _pool;
-    private readonly GemmKernel _kernel;
+    private readonly GemmKernel[] _kernels;
     private readonly Action<long, long> _pack;
     private readonly Action<long, long> _multiply;
     private readonly Action<long, long> _scale;
@@ -34,16 +34,18 @@ internal sealed unsafe class CpuGemm : IDisposable
 
     // The part of the call that is being packed or multiplied; set by the caller, read by the workers.
     private GemmCall _call;
+    private GemmKernel _kernel;
     private int _firstBatch, _batches;
     private int _firstRow, _rowPanels, _rowEnd;
     private int _firstColumn, _columnPanels, _columnEnd;
     private int _firstDepth, _depth;
     private int _tileRowPanels, _tileColumnPanels;
 
-    public CpuGemm(WorkerPool pool, GemmKernel kernel)
+    public CpuGemm(WorkerPool pool, GemmKernel[] kernels)
     {
         _pool = pool;
-        _kernel = kernel;
+        _kernels = kernels;
+        _kernel = kernels[0];
         _pack = PackPanels;
         _multiply = MultiplyTiles;
         _scale = ScaleRows;
@@ -69,6 +71,7 @@ internal sealed unsafe class CpuGemm : IDisposable
             _pool.Run((long)call.Batch * call.M, Math.Max(1, WorthSharing / call.N), _scale);
             return;
         }
+        _kernel = GemmKernel.BestFor(_kernels, call.M, call.N);
         int parts = Ceiling(call.K, MaxDepth), depth = Ceiling(call.K, parts);
         int rows = Math.Min(call.M, MaxRows), columns = Math.Min(call.N, MaxColumns);
         long elements = depth * (Padded(rows, _kernel.Rows) + Padded(columns, _kernel.Columns));

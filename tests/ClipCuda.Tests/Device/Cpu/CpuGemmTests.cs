@@ -6,9 +6,9 @@ namespace ClipCuda.Tests.Devices;
 /// <summary>CpuGemm against a triple loop in float64, and its bits against themselves.</summary>
 public sealed class CpuGemmTests
 {
-    private static readonly GemmKernel[] Kernels = [GemmKernel.Wide512, GemmKernel.Wide256, GemmKernel.Wide128];
+    private static readonly GemmKernel[] Kernels = [GemmKernel.Wide512, GemmKernel.Low512, GemmKernel.Wide256, GemmKernel.Wide128];
 
-    // Sizes of 1, primes, one less and one more than the tiles of every kernel (14×32, 6×16, 8×8) and than a part of K.
+    // Sizes of 1, primes, one less and one more than the tiles of every kernel (14×32, 8×48, 6×16, 8×8) and than a part of K.
     private static readonly (int M, int N, int K)[] Sizes =
     [
         (1, 1, 1), (1, 33, 7), (29, 1, 5), (13, 31, 1), (15, 33, 383), (14, 32, 384), (7, 17, 385), (113, 259, 11), (130, 67, 771), (2, 3, 1153),
@@ -18,7 +18,7 @@ public sealed class CpuGemmTests
         from kernel in Kernels
         from transposed in new[] { (A: false, B: false), (A: false, B: true), (A: true, B: false), (A: true, B: true) }
         select new TestCaseData(kernel, transposed.A, transposed.B)
-            .SetArgDisplayNames(kernel.Name, transposed.A ? "T" : "N", transposed.B ? "T" : "N");
+            .SetArgDisplayNames($"{kernel.Rows}x{kernel.Columns}", transposed.A ? "T" : "N", transposed.B ? "T" : "N");
 
     [TestCaseSource(nameof(Products))]
     public void Equals_the_triple_loop(object kernel, bool transposedA, bool transposedB)
@@ -71,6 +71,16 @@ public sealed class CpuGemmTests
                 Assert.That(result[i * 9 + j], Is.EqualTo(expected));
             }
         }
+    }
+
+    [Test]
+    public void The_kernel_that_wastes_least_is_chosen()
+    {
+        GemmKernel[] kernels = [GemmKernel.Wide512, GemmKernel.Low512];
+        Assert.That(GemmKernel.BestFor(kernels, 2176, 192), Is.SameAs(GemmKernel.Low512), "272 · 8 rows exactly");
+        Assert.That(GemmKernel.BestFor(kernels, 14, 64), Is.SameAs(GemmKernel.Wide512));
+        Assert.That(GemmKernel.BestFor(kernels, 56, 96), Is.SameAs(GemmKernel.Wide512), "both fit: the first");
+        Assert.That(GemmKernel.BestFor(kernels, 1, 48), Is.SameAs(GemmKernel.Low512));
     }
 
     [Test]
