@@ -1,0 +1,107 @@
+namespace ClipCuda.Ptx;
+
+/// <summary>Whether a program checks every access; a type, so that the unchecked engine holds no trace of it.</summary>
+internal interface IChecks
+{
+    static abstract bool Enabled { get; }
+}
+
+internal readonly struct Unchecked : IChecks
+{
+    public static bool Enabled => false;
+}
+
+internal readonly struct Checked : IChecks
+{
+    public static bool Enabled => true;
+}
+
+/// <summary>
+/// What check mode knows of a block: for each byte of shared memory which warp wrote it and which read it since the last barrier.
+/// A read of another warp's write, or a write over another warp's read or write, within one barrier interval is a race. Warps
+/// themselves run in lockstep. Global accesses are held against the <see cref="MemoryMap"/>.
+/// </summary>
+internal sealed unsafe class SharedChecker(MemoryMap map)
+{
+    /// <summary>Dispatches of one group in one block, after which a kernel counts as one that never ends.</summary>
+    private const long StepLimit = 200_000_000;
+
+    private const int NoWarp = -1, ManyWarps = -2;
+
+    private int[] _writer = [];
+    private int[] _reader = [];
+    private bool[] _written = [];
+    private int _bytes;
+    private long _steps;
+
+    public void StartBlock(int sharedBytes)
+    {
+        _bytes = sharedBytes;
+        _steps = 0;
+        if (_written.Length < sharedBytes) (_writer, _reader, _written) = (new int[sharedBytes], new int[sharedBytes], new bool[sharedBytes]);
+        Array.Clear(_written);
+        StartInterval();
+    }
+
+    /// <summary>All groups have come to a barrier: what was written is everybody's.</summary>
+    public void StartInterval()
+    {
+        Array.Fill(_writer, NoWarp);
+        Array.Fill(_reader, NoWarp);
+    }
+
+    public void CountStep(WarpGroup group, in Instruction at)
+    {
+        if (++_steps > StepLimit) throw group.Fault(at, $"still running after {StepLimit} instructions", 0);
+    }
+
+    public void Read(ref Lanes lanes, in Instruction i, int bytes, bool shared) => Check(ref lanes, i, bytes, shared, write: false);
+
+    public void Write(ref Lanes lanes, in Instruction i, int bytes, bool shared) => Check(ref lanes, i, bytes, shared, write: true);
+
+    private void Check(ref Lanes lanes, in Instruction i, int bytes, bool shared, bool write)
+    {
+        long* addresses = (long*)(lanes.Registers + i.A);
+        var group = lanes.Group;
+        for (int lane = 0; lane < Lanes.Count; lane++)
+        {
+            if (!lanes.IsActive(lane)) continue;
+            long address = addresses[lane] + i.Immediate;
+            string verb = write ? "write" : "read";
+            if ((address & (bytes - 1)) != 0)
+                throw group.Fault(i, $"misaligned {verb} of {bytes} bytes at address 0x{address:x}", lane);
+            if (!shared && address >= (long)lanes.Shared && address + bytes <= (long)lanes.Shared + _bytes) address -= (long)lanes.Shared;
+            else if (!shared)
+            {
+                if (map.Check((ulong)address, bytes, write) is { } problem) throw group.Fault(i, $"{verb} of {bytes} bytes {problem}", lane);
+                continue;
+            }
+            if (address < 0 || address + bytes > _bytes)
+                throw group.Fault(i, $"{verb} of {bytes} bytes at offset {address} of {_bytes} bytes of shared memory", lane);
+            int warp = group.Index * Lanes.Warps + lane / Lanes.WarpLanes;
+            for (int at = (int)address; at < (int)address + bytes; at++)
+            {
+                if (write) CheckSharedWrite(group, i, lane, warp, at);
+                else CheckSharedRead(group, i, lane, warp, at);
+            }
+        }
+    }
+
+    private void CheckSharedRead(WarpGroup group, in Instruction i, int lane, int warp, int at)
+    {
+        if (!_written[at]) throw group.Fault(i, $"read of uninitialised shared memory at offset {at}", lane);
+        if (_writer[at] != NoWarp && _writer[at] != warp)
+            throw group.Fault(i, $"race: reads shared memory at offset {at}, which warp {_writer[at]} wrote since the last barrier", lane);
+        _reader[at] = _reader[at] == NoWarp || _reader[at] == warp ? warp : ManyWarps;
+    }
+
+    private void CheckSharedWrite(WarpGroup group, in Instruction i, int lane, int warp, int at)
+    {
+        if (_writer[at] != NoWarp && _writer[at] != warp)
+            throw group.Fault(i, $"race: writes shared memory at offset {at}, which warp {_writer[at]} wrote since the last barrier", lane);
+        if (_reader[at] != NoWarp && _reader[at] != warp)
+            throw group.Fault(i, $"race: writes shared memory at offset {at}, which another warp read since the last barrier", lane);
+        _writer[at] = warp;
+        _written[at] = true;
+    }
+}

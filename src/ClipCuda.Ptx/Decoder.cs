@@ -1,0 +1,295 @@
+namespace ClipCuda.Ptx;
+
+/// <summary>
+/// Turns an entry's instructions into runnable ones: operands become offsets in the register file, opcodes become handlers. An opcode or
+/// an operand form that is not known is an error with its line, when the kernel is loaded.
+/// </summary>
+internal sealed unsafe class Decoder
+{
+    private readonly PtxEntry _entry;
+    private readonly ControlFlow _flow;
+    private readonly RegisterFile _file;
+    private readonly bool _checks;
+    private readonly List<Instruction> _code = [];
+    private readonly List<int> _branches = [];
+    private PtxInstruction _at = null!;
+
+    private Decoder(PtxEntry entry, bool checks)
+    {
+        _entry = entry;
+        _checks = checks;
+        _flow = new ControlFlow(entry);
+        _file = new RegisterFile(entry, _flow.LiveRanges(Reads, Writes));
+    }
+
+    public static (Instruction[] Code, RegisterFile File) Decode(PtxEntry entry, bool checks)
+    {
+        var decoder = new Decoder(entry, checks);
+        decoder.Run();
+        return ([.. decoder._code], decoder._file);
+    }
+
+    private void Run()
+    {
+        var source = _entry.Instructions;
+        // Where lanes may meet, a marker stands before the block's first instruction.
+        var meetings = new HashSet<int>();
+        for (int i = 0; i < source.Count; i++)
+        {
+            if (ControlFlow.IsBranch(source[i]) && source[i].Guard >= 0 && _flow.ReconvergenceOf(i) is var meet && meet < source.Count) meetings.Add(meet);
+        }
+        var positions = new int[source.Count + 1];
+        for (int i = 0; i < source.Count; i++)
+        {
+            _at = source[i];
+            positions[i] = _code.Count;
+            if (meetings.Contains(i)) Emit(i, &Control.Meet);
+            if (_at.Guard >= 0 && !ControlFlow.IsBranch(_at))
+                Emit(i, &Control.Guarded, a: _file.Offset(_at.Guard), negated: _at.GuardNegated, target: _code.Count + 2);
+            DecodeOne(i);
+        }
+        positions[source.Count] = _code.Count;
+        Emit(source.Count, &Control.Exit);
+        foreach (int i in _branches)
+        {
+            var instruction = _code[i];
+            int meet = _flow.ReconvergenceOf(instruction.Origin);
+            instruction.Target = positions[instruction.Target];
+            instruction.Reconvergence = meet < source.Count ? positions[meet] : Control.NeverMeets;
+            _code[i] = instruction;
+        }
+    }
+
+    private void DecodeOne(int index)
+    {
+        string[] parts = _at.Opcode.Split('.');
+        switch (parts[0])
+        {
+            case "bra":
+                _branches.Add(_code.Count);
+                if (_at.Guard < 0) Emit(index, &Control.Branch, target: (int)_at.Operands[0].Value);
+                else Emit(index, &Control.BranchIf, a: _file.Offset(_at.Guard), negated: _at.GuardNegated, target: (int)_at.Operands[0].Value);
+                break;
+            case "ret" or "exit":
+                Emit(index, &Control.Exit);
+                break;
+            case "trap":
+                Emit(index, &Control.Trap);
+                break;
+            case "bar" or "barrier" when _at.Opcode is "bar.sync" or "barrier.sync" && _at.Operands is [{ Kind: PtxOperandKind.Number, Value: 0 }]:
+                Emit(index, &Control.Barrier);
+                break;
+            case "bar" when _at.Opcode == "bar.warp.sync":
+            case "membar" or "fence":
+                Emit(index, &Control.Nothing);
+                break;
+            case "ld" or "st" or "ldu":
+                DecodeMemory(index, parts);
+                break;
+            case "cvta" when _at.Opcode is "cvta.shared.u64" or "cvta.to.shared.u64":
+                Emit(index, &Memory.SharedToGeneric<AllLanes>, &Memory.SharedToGeneric<SomeLanes>,
+                    d: Destination(_at.Operands[0]), a: Source(_at.Operands[1], Width.W64), immediate: parts[1] == "to" ? -1 : 1);
+                break;
+            case "shfl":
+                DecodeShuffle(index, parts);
+                break;
+            default:
+                DecodeElementwise(index);
+                break;
+        }
+    }
+
+    private void DecodeElementwise(int index)
+    {
+        var row = InstructionTable.Find(_at.Opcode) ?? throw Error($"instruction '{_at.Opcode}' is not supported");
+        if (_at.Operands.Length != row.Sources + 1) throw Error($"'{_at.Opcode}' takes {row.Sources + 1} operands, {_at.Operands.Length} are given");
+        Emit(index, row.Full, row.Masked, d: Destination(_at.Operands[0]),
+            a: Source(_at.Operands[1], row.A),
+            b: row.B == Width.None ? 0 : Source(_at.Operands[2], row.B),
+            c: row.C == Width.None ? 0 : Source(_at.Operands[3], row.C));
+    }
+
+    private void DecodeMemory(int index, string[] parts)
+    {
+        bool load = parts[0] != "st";
+        string type = parts[^1], space = "";
+        int elements = 1;
+        foreach (string part in parts[1..^1])
+        {
+            switch (part)
+            {
+                case "global" or "shared" or "param" or "const":
+                    space = part;
+                    break;
+                case "v2" or "v4":
+                    elements = part[1] - '0';
+                    break;
+                case "nc" or "cs" or "cg" or "ca" or "cv" or "wb" or "wt" or "lu" or "volatile" or "relaxed" or "weak" or "sys" or "gpu" or "cta":
+                    break;
+                default:
+                    throw Error($"'.{part}' of '{_at.Opcode}' is not supported");
+            }
+        }
+        var (value, address) = load ? (_at.Operands[0], _at.Operands[1]) : (_at.Operands[1], _at.Operands[0]);
+        if (address.Kind != PtxOperandKind.Address) throw Error($"'{_at.Opcode}' needs an address in brackets");
+        PtxOperand[] values = elements == 1 ? [value] : value.Elements ?? throw Error($"'{_at.Opcode}' needs {elements} registers in braces");
+        if (values.Length != elements) throw Error($"'{_at.Opcode}' needs {elements} registers, {values.Length} are given");
+        if (space == "param")
+        {
+            DecodeParameter(index, load, type, elements, address);
+            return;
+        }
+        bool wide = type is "b64" or "u64" or "s64" or "f64";
+        var offsets = values.Select(v => load ? Destination(v) : Source(v, wide ? Width.W64 : Width.W32)).ToArray();
+        var (full, masked) = MemoryHandlers(load, space == "shared", type);
+        var instruction = new Instruction
+        {
+            Full = full, Masked = masked, Origin = index, Elements = elements, D = offsets[0], Immediate = address.Value,
+            A = address.Register >= 0 ? _file.Offset(address.Register) : _file.Constant((ulong)SharedOffset(address.Name), Width.W64),
+        };
+        if (elements > 1) instruction.D1 = offsets[1];
+        if (elements > 2) (instruction.D2, instruction.D3) = (offsets[2], offsets[3]);
+        if (address.Register >= 0 && _file.WidthOf(address.Register) != Width.W64) throw Error("addresses must be 64-bit registers");
+        _code.Add(instruction);
+    }
+
+    private void DecodeParameter(int index, bool load, string type, int elements, PtxOperand address)
+    {
+        var parameter = _entry.Parameters.FirstOrDefault(p => p.Name == address.Name);
+        if (!load || elements != 1 || parameter is null) throw Error($"'{_at.Opcode}' on '{address.Name}' is not supported");
+        int d = Destination(_at.Operands[0]);
+        long offset = parameter.Offset + address.Value;
+        switch (type)
+        {
+            case "b64" or "u64" or "s64" or "f64":
+                Emit(index, &Memory.LoadParameter<ulong, AllLanes>, &Memory.LoadParameter<ulong, SomeLanes>, d: d, immediate: offset);
+                break;
+            case "b32" or "u32" or "s32" or "f32":
+                Emit(index, &Memory.LoadParameter<uint, AllLanes>, &Memory.LoadParameter<uint, SomeLanes>, d: d, immediate: offset);
+                break;
+            default:
+                throw Error($"a parameter of type '.{type}' is not supported");
+        }
+    }
+
+    private void DecodeShuffle(int index, string[] parts)
+    {
+        if (parts is not ["shfl", "sync", var mode, "b32"]) throw Error($"instruction '{_at.Opcode}' is not supported");
+        int kind = mode switch
+        {
+            "up" => Control.ShuffleUp,
+            "down" => Control.ShuffleDown,
+            "bfly" => Control.ShuffleButterfly,
+            "idx" => Control.ShuffleIndex,
+            _ => throw Error($"shuffle mode '.{mode}' is not supported"),
+        };
+        bool predicate = _at.Operands.Length == 6;
+        var operands = predicate ? _at.Operands[2..] : _at.Operands[1..];
+        int d = Destination(_at.Operands[0]), d1 = predicate ? Destination(_at.Operands[1]) : -1;
+        int a = Source(operands[0], Width.W32), b = Source(operands[1], Width.W32), c = Source(operands[2], Width.W32);
+        bool butterfly = kind == Control.ShuffleButterfly && !predicate
+            && operands[1].Kind == PtxOperandKind.Number && operands[2] is { Kind: PtxOperandKind.Number, Value: 31 };
+        if (butterfly) Emit(index, &Control.Butterfly, &Control.Shuffle, d: d, a: a, b: b, c: c, d1: -1, target: kind);
+        else Emit(index, &Control.Shuffle, d: d, a: a, b: b, c: c, d1: d1, target: kind);
+    }
+
+    private int Destination(PtxOperand operand) => operand.Kind switch
+    {
+        PtxOperandKind.Register => _file.Offset(operand.Register),
+        PtxOperandKind.Special when operand.Name == "_" => _file.Sink,
+        _ => throw Error("the destination must be a register"),
+    };
+
+    private int Source(PtxOperand operand, Width width) => operand.Kind switch
+    {
+        PtxOperandKind.Register when _file.WidthOf(operand.Register) != width =>
+            throw Error($"register {operand.Name} has the wrong width for '{_at.Opcode}'"),
+        PtxOperandKind.Register when operand.Negated => throw Error("a negated operand is not supported here"),
+        PtxOperandKind.Register => _file.Offset(operand.Register),
+        PtxOperandKind.Number => _file.Constant((ulong)operand.Value, width),
+        PtxOperandKind.Special when width == Width.W32 => _file.Special(operand.Name) ?? throw Error($"special register '{operand.Name}' is not supported"),
+        PtxOperandKind.Symbol when width == Width.W64 => _file.Constant((ulong)SharedOffset(operand.Name), width),
+        _ => throw Error($"operand '{operand.Name}' of '{_at.Opcode}' is not supported"),
+    };
+
+    private long SharedOffset(string symbol)
+    {
+        if (!_entry.SharedOffsets.TryGetValue(symbol, out int offset)) throw Error($"'{symbol}' is no shared variable");
+        return offset == PtxEntry.DynamicShared ? KernelProgram.DynamicSharedStart(_entry) : offset;
+    }
+
+    private static IEnumerable<int> Reads(PtxInstruction instruction)
+    {
+        if (instruction.Guard >= 0) yield return instruction.Guard;
+        bool store = instruction.Opcode.StartsWith("st.", StringComparison.Ordinal);
+        for (int i = 0; i < instruction.Operands.Length; i++)
+        {
+            var operand = instruction.Operands[i];
+            bool reads = store || i > 0 || operand.Kind == PtxOperandKind.Address;
+            if (!reads || (i == 1 && IsPredicatedShuffle(instruction))) continue;
+            if (operand.Register >= 0) yield return operand.Register;
+            foreach (var element in operand.Elements ?? []) if (element.Register >= 0) yield return element.Register;
+        }
+    }
+
+    private static IEnumerable<int> Writes(PtxInstruction instruction)
+    {
+        if (instruction.Operands.Length == 0 || instruction.Opcode.StartsWith("st.", StringComparison.Ordinal)) yield break;
+        var operand = instruction.Operands[0];
+        if (operand.Kind == PtxOperandKind.Register) yield return operand.Register;
+        if (operand.Kind == PtxOperandKind.Vector) foreach (var element in operand.Elements!) if (element.Register >= 0) yield return element.Register;
+        if (IsPredicatedShuffle(instruction) && instruction.Operands[1].Register >= 0) yield return instruction.Operands[1].Register;
+    }
+
+    private static bool IsPredicatedShuffle(PtxInstruction instruction) =>
+        instruction.Operands.Length == 6 && instruction.Opcode.StartsWith("shfl.", StringComparison.Ordinal);
+
+    private void Emit(int origin, delegate*<ref Lanes, in Instruction, void> handler, int d = 0, int a = 0, int b = 0, int c = 0, int d1 = 0, int target = 0, bool negated = false) =>
+        Emit(origin, handler, handler, d, a, b, c, d1, target, negated);
+
+    private void Emit(
+        int origin, delegate*<ref Lanes, in Instruction, void> full, delegate*<ref Lanes, in Instruction, void> masked,
+        int d = 0, int a = 0, int b = 0, int c = 0, int d1 = 0, int target = 0, bool negated = false, long immediate = 0) =>
+        _code.Add(new Instruction
+        {
+            Full = full, Masked = masked, Origin = origin, D = d, A = a, B = b, C = c, D1 = d1, Target = target, Negated = negated, Immediate = immediate,
+        });
+
+    private PtxException Error(string what) => new($"{_entry.Module}({_at.Line},{_at.Column}): {what} (kernel {_entry.Name}).");
+
+    private (HandlerPointer Full, HandlerPointer Masked) MemoryHandlers(bool load, bool shared, string type) => type switch
+    {
+        "b8" or "u8" => Pair<byte>(load, shared),
+        "s8" => Pair<sbyte>(load, shared),
+        "b16" or "u16" => Pair<ushort>(load, shared),
+        "s16" => Pair<short>(load, shared),
+        "b32" or "u32" or "s32" or "f32" => Pair<uint>(load, shared),
+        "b64" or "u64" or "s64" or "f64" => Pair<ulong>(load, shared),
+        _ => throw Error($"type '.{type}' of '{_at.Opcode}' is not supported"),
+    };
+
+    private (HandlerPointer, HandlerPointer) Pair<T>(bool load, bool shared)
+        where T : unmanaged, System.Numerics.INumber<T> =>
+        shared ? Pair<T, SharedSpace>(load) : Pair<T, GlobalSpace>(load);
+
+    private (HandlerPointer, HandlerPointer) Pair<T, TSpace>(bool load)
+        where T : unmanaged, System.Numerics.INumber<T>
+        where TSpace : struct, ISpace =>
+        _checks ? Pair<T, TSpace, Checked>(load) : Pair<T, TSpace, Unchecked>(load);
+
+    private static (HandlerPointer, HandlerPointer) Pair<T, TSpace, TChecks>(bool load)
+        where T : unmanaged, System.Numerics.INumber<T>
+        where TSpace : struct, ISpace
+        where TChecks : struct, IChecks =>
+        load
+            ? (new(&Memory.Load<T, TSpace, TChecks, AllLanes>), new(&Memory.Load<T, TSpace, TChecks, SomeLanes>))
+            : (new(&Memory.Store<T, TSpace, TChecks, AllLanes>), new(&Memory.Store<T, TSpace, TChecks, SomeLanes>));
+
+    /// <summary>A function pointer as a value that tuples can hold.</summary>
+    private readonly struct HandlerPointer(delegate*<ref Lanes, in Instruction, void> value)
+    {
+        public static implicit operator delegate*<ref Lanes, in Instruction, void>(HandlerPointer pointer) => pointer.Value;
+
+        private delegate*<ref Lanes, in Instruction, void> Value { get; } = value;
+    }
+}

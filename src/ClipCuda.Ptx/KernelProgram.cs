@@ -1,0 +1,114 @@
+using System.Collections.Concurrent;
+
+namespace ClipCuda.Ptx;
+
+/// <summary>
+/// A kernel ready to run on the calling thread: the interpreter of one entry, 128 lanes an instruction. Safe to call from many threads at
+/// once; each call borrows a workspace (register files, shared memory) that is kept for the next.
+/// </summary>
+public sealed unsafe class KernelProgram
+{
+    private readonly PtxEntry _entry;
+    private readonly MemoryMap? _map;
+    private readonly Instruction[] _code;
+    private readonly RegisterFile _file;
+    private readonly ConcurrentBag<Workspace> _idle = [];
+
+    private KernelProgram(PtxEntry entry, MemoryMap? checks)
+    {
+        _entry = entry;
+        _map = checks;
+        (_code, _file) = Decoder.Decode(entry, checks is not null);
+    }
+
+    /// <summary>Prepares an entry; with a map every access is checked against it.</summary>
+    /// <exception cref="PtxException">The entry holds an instruction that is not supported; names its line.</exception>
+    public static KernelProgram Create(PtxEntry entry, MemoryMap? checks) => new(entry, checks);
+
+    /// <summary>Dynamic shared memory follows the static one, aligned for vector access.</summary>
+    internal static int DynamicSharedStart(PtxEntry entry) => (entry.StaticSharedBytes + 127) / 128 * 128;
+
+    /// <summary>Runs blocks [firstBlock, firstBlock + blockCount) of the grid, x fastest, one after another.</summary>
+    /// <param name="parameters">The argument block, laid out as <see cref="PtxEntry.Parameters"/> says.</param>
+    /// <exception cref="PtxException">A check failed, or the kernel broke a rule; one line that says where.</exception>
+    public void Run(in LaunchShape shape, byte* parameters, long firstBlock, long blockCount)
+    {
+        int threads = (int)shape.Block.Count;
+        int sharedBytes = DynamicSharedStart(_entry) + shape.DynamicSharedBytes;
+        if (!_idle.TryTake(out var workspace)) workspace = new Workspace();
+        workspace.Prepare(this, shape, threads, sharedBytes);
+        for (long block = firstBlock; block < firstBlock + blockCount; block++)
+        {
+            if (_map is null) RunBlock<Unchecked>(workspace, shape, threads, sharedBytes, parameters, block);
+            else RunBlock<Checked>(workspace, shape, threads, sharedBytes, parameters, block);
+        }
+        _idle.Add(workspace);
+    }
+
+    private void RunBlock<TChecks>(Workspace workspace, in LaunchShape shape, int threads, int sharedBytes, byte* parameters, long block)
+        where TChecks : struct, IChecks
+    {
+        var (x, y, z) = ((int)(block % shape.Grid.X), (int)(block / shape.Grid.X % shape.Grid.Y), (int)(block / shape.Grid.X / shape.Grid.Y));
+        if (TChecks.Enabled) workspace.Checker!.StartBlock(sharedBytes);
+        int groups = (threads + Lanes.Count - 1) / Lanes.Count;
+        for (int g = 0; g < groups; g++)
+        {
+            var group = workspace.Groups[g];
+            group.BlockIndex = (x, y, z);
+            group.Start(threads, workspace.Shared, parameters);
+            _file.FillBlock(group.Lanes.Registers, x, y, z);
+        }
+        for (bool running = true; running;)
+        {
+            running = false;
+            for (int g = 0; g < groups; g++)
+            {
+                var group = workspace.Groups[g];
+                if (group.Lanes.State == RunState.Exited) continue;
+                group.Run<TChecks>();
+                running |= group.Lanes.State == RunState.AtBarrier;
+            }
+            if (TChecks.Enabled) workspace.Checker!.StartInterval();
+        }
+    }
+
+    /// <summary>Register files and shared memory for one block at a time.</summary>
+    private sealed class Workspace
+    {
+        private LaunchShape _shape;
+        private byte[] _sharedMemory = [];
+
+        public List<WarpGroup> Groups { get; } = [];
+
+        public SharedChecker? Checker { get; private set; }
+
+        public byte* Shared { get; private set; }
+
+        public void Prepare(KernelProgram program, in LaunchShape shape, int threads, int sharedBytes)
+        {
+            if (_sharedMemory.Length < sharedBytes + 128)
+            {
+                _sharedMemory = WarpGroup.AllocateAligned(sharedBytes, out byte* shared);
+                Shared = shared;
+            }
+            if (program._map is not null) Checker ??= new SharedChecker(program._map);
+            bool changed = _shape.Grid != shape.Grid || _shape.Block != shape.Block;
+            for (int g = 0; g * Lanes.Count < threads; g++)
+            {
+                if (g == Groups.Count)
+                {
+                    Groups.Add(new WarpGroup(program._entry, program._code, g, program._file.Bytes, Checker));
+                    program._file.FillConstants(Groups[g].Lanes.Registers);
+                    changed = true;
+                }
+            }
+            if (!changed) return;
+            for (int g = 0; g < Groups.Count; g++)
+            {
+                Groups[g].Block = shape.Block;
+                program._file.FillLaunch(Groups[g].Lanes.Registers, g, shape);
+            }
+            _shape = shape;
+        }
+    }
+}

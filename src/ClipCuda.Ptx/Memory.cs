@@ -1,0 +1,171 @@
+using System.Numerics;
+using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics;
+
+namespace ClipCuda.Ptx;
+
+/// <summary>Which base an address counts from; a type, so that each gets code of its own.</summary>
+internal interface ISpace
+{
+    static abstract bool Shared { get; }
+}
+
+/// <summary>Global, constant and generic addresses: the machine's own.</summary>
+internal readonly struct GlobalSpace : ISpace
+{
+    public static bool Shared => false;
+}
+
+/// <summary>Addresses from 0 in the block's shared memory.</summary>
+internal readonly struct SharedSpace : ISpace
+{
+    public static bool Shared => true;
+}
+
+/// <summary>
+/// Loads and stores. Per warp, addresses that are contiguous become vector copies and equal ones a broadcast; others go lane by lane.
+/// Memory of an inactive lane is never touched.
+/// </summary>
+internal static unsafe class Memory
+{
+    private static readonly Vector512<long> Iota = Vector512.Create(0L, 1, 2, 3, 4, 5, 6, 7);
+
+    public static void Load<T, TSpace, TChecks, TMask>(ref Lanes lanes, in Instruction i)
+        where T : unmanaged, INumber<T>
+        where TSpace : struct, ISpace
+        where TChecks : struct, IChecks
+        where TMask : struct, IMask
+    {
+        byte* file = lanes.Registers;
+        long shift = i.Immediate + (TSpace.Shared ? (long)lanes.Shared : 0);
+        if (TChecks.Enabled) lanes.Group.Checker!.Read(ref lanes, i, sizeof(T) * i.Elements, TSpace.Shared);
+        for (int warp = 0; warp < Lanes.Warps; warp++)
+        {
+            uint active = TMask.Partial ? lanes.WarpMask(warp) : uint.MaxValue;
+            if (active == 0) continue;
+            long* addresses = (long*)(file + i.A) + warp * Lanes.WarpLanes;
+            if (sizeof(T) >= 4 && i.Elements == 1 && active == uint.MaxValue)
+            {
+                long first = addresses[0], step = addresses[1] - first;
+                T* source = (T*)(first + shift);
+                T* target = (T*)(file + i.D) + warp * Lanes.WarpLanes;
+                if ((step == sizeof(T) || step == 0) && IsStrided(addresses, first, step))
+                {
+                    if (step == 0) Fill(target, *source);
+                    else Copy(source, target);
+                    continue;
+                }
+            }
+            for (uint left = active; left != 0; left &= left - 1)
+            {
+                int lane = BitOperations.TrailingZeroCount(left);
+                T* source = (T*)(addresses[lane] + shift);
+                int at = warp * Lanes.WarpLanes + lane;
+                Put(file + i.D, at, source[0]);
+                if (i.Elements == 1) continue;
+                Put(file + i.D1, at, source[1]);
+                if (i.Elements == 2) continue;
+                Put(file + i.D2, at, source[2]);
+                Put(file + i.D3, at, source[3]);
+            }
+        }
+    }
+
+    public static void Store<T, TSpace, TChecks, TMask>(ref Lanes lanes, in Instruction i)
+        where T : unmanaged, INumber<T>
+        where TSpace : struct, ISpace
+        where TChecks : struct, IChecks
+        where TMask : struct, IMask
+    {
+        byte* file = lanes.Registers;
+        long shift = i.Immediate + (TSpace.Shared ? (long)lanes.Shared : 0);
+        if (TChecks.Enabled) lanes.Group.Checker!.Write(ref lanes, i, sizeof(T) * i.Elements, TSpace.Shared);
+        for (int warp = 0; warp < Lanes.Warps; warp++)
+        {
+            uint active = TMask.Partial ? lanes.WarpMask(warp) : uint.MaxValue;
+            if (active == 0) continue;
+            long* addresses = (long*)(file + i.A) + warp * Lanes.WarpLanes;
+            if (sizeof(T) >= 4 && i.Elements == 1 && active == uint.MaxValue)
+            {
+                long first = addresses[0];
+                if (addresses[1] - first == sizeof(T) && IsStrided(addresses, first, sizeof(T)))
+                {
+                    Copy((T*)(file + i.D) + warp * Lanes.WarpLanes, (T*)(first + shift));
+                    continue;
+                }
+            }
+            for (uint left = active; left != 0; left &= left - 1)
+            {
+                int lane = BitOperations.TrailingZeroCount(left);
+                T* target = (T*)(addresses[lane] + shift);
+                int at = warp * Lanes.WarpLanes + lane;
+                target[0] = Get<T>(file + i.D, at);
+                if (i.Elements == 1) continue;
+                target[1] = Get<T>(file + i.D1, at);
+                if (i.Elements == 2) continue;
+                target[2] = Get<T>(file + i.D2, at);
+                target[3] = Get<T>(file + i.D3, at);
+            }
+        }
+    }
+
+    /// <summary>A parameter, the same for all lanes.</summary>
+    public static void LoadParameter<T, TMask>(ref Lanes lanes, in Instruction i)
+        where T : unmanaged
+        where TMask : struct, IMask
+    {
+        var value = Vector512.Create(Unsafe.ReadUnaligned<T>(lanes.Parameters + i.Immediate));
+        for (int o = 0; o < Lanes.Count * sizeof(T); o += 64) lanes.Write<T, TMask>(lanes.Registers + i.D, o, value);
+    }
+
+    /// <summary>cvta.shared (sign 1) and cvta.to.shared (sign −1): between the shared window and generic addresses.</summary>
+    public static void SharedToGeneric<TMask>(ref Lanes lanes, in Instruction i)
+        where TMask : struct, IMask
+    {
+        var shift = Vector512.Create(i.Immediate * (long)lanes.Shared);
+        for (int o = 0; o < Lanes.Bytes64; o += 64)
+            lanes.Write<long, TMask>(lanes.Registers + i.D, o, Lanes.Load<long>(lanes.Registers + i.A + o) + shift);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static bool IsStrided(long* addresses, long first, long step)
+    {
+        var expected = Vector512.Create(first) + Iota * step;
+        var advance = Vector512.Create(8 * step);
+        var different = Vector512<long>.Zero;
+        for (int v = 0; v < 4; v++)
+        {
+            different |= Vector512.Load(addresses + v * 8) ^ expected;
+            expected += advance;
+        }
+        return different == Vector512<long>.Zero;
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Copy<T>(T* source, T* target)
+        where T : unmanaged
+    {
+        for (int o = 0; o < Lanes.WarpLanes * sizeof(T); o += 64) Lanes.Store((byte*)target + o, Lanes.Load<byte>((byte*)source + o));
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Fill<T>(T* target, T value)
+        where T : unmanaged
+    {
+        var all = Vector512.Create(value);
+        for (int o = 0; o < Lanes.WarpLanes * sizeof(T); o += 64) Lanes.Store((byte*)target + o, all);
+    }
+
+    /// <summary>Into a lane; what is narrower than 32 bits is extended by its own sign.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Put<T>(byte* register, int lane, T value)
+        where T : unmanaged, INumber<T>
+    {
+        if (sizeof(T) >= 4) ((T*)register)[lane] = value;
+        else ((int*)register)[lane] = int.CreateTruncating(value);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static T Get<T>(byte* register, int lane)
+        where T : unmanaged, INumber<T> => sizeof(T) >= 4 ? ((T*)register)[lane] : T.CreateTruncating(((int*)register)[lane]);
+}

@@ -1,0 +1,59 @@
+namespace ClipCuda.Ptx;
+
+/// <summary>
+/// The live regions of global memory and, byte by byte, which of it has been written: what check mode holds every access against.
+/// Regions may be added and removed between launches only.
+/// </summary>
+public sealed class MemoryMap
+{
+    private readonly SortedList<ulong, Region> _regions = [];
+
+    public void Add(ulong start, long bytes, string label) => _regions.Add(start, new Region(start, bytes, label));
+
+    public void Remove(ulong start) => _regions.Remove(start);
+
+    /// <summary>Marks bytes as written by the host or by a library.</summary>
+    public void MarkInitialised(ulong start, long bytes)
+    {
+        if (Find(start) is not { } region) throw new ArgumentException($"No region holds address 0x{start:x}.", nameof(start));
+        region.Written.AsSpan(checked((int)(start - region.Start)), checked((int)bytes)).Fill(true);
+    }
+
+    /// <summary>Null if the access is fine (a write is noted), else what is wrong with it.</summary>
+    internal string? Check(ulong address, int bytes, bool write)
+    {
+        if (Find(address) is not { } region) return $"at 0x{address:x}, in no buffer";
+        long offset = (long)(address - region.Start);
+        if (offset + bytes > region.Bytes)
+            return $"past the end of buffer '{region.Label}' (offset {offset} of {region.Bytes})";
+        var written = region.Written.AsSpan((int)offset, bytes);
+        if (write) written.Fill(true);
+        else if (written.Contains(false)) return $"of uninitialised memory in buffer '{region.Label}' (offset {offset} of {region.Bytes})";
+        return null;
+    }
+
+    /// <summary>The last region that starts at or before an address.</summary>
+    private Region? Find(ulong address)
+    {
+        var starts = _regions.Keys;
+        int low = 0, high = starts.Count;
+        while (low < high)
+        {
+            int middle = (low + high) / 2;
+            if (starts[middle] <= address) low = middle + 1;
+            else high = middle;
+        }
+        return low == 0 ? null : _regions.Values[low - 1];
+    }
+
+    private sealed class Region(ulong start, long bytes, string label)
+    {
+        public ulong Start { get; } = start;
+
+        public long Bytes { get; } = bytes;
+
+        public string Label { get; } = label;
+
+        public bool[] Written { get; } = new bool[bytes];
+    }
+}

@@ -1,0 +1,130 @@
+using System.Globalization;
+
+namespace ClipCuda.Ptx;
+
+internal enum TokenKind
+{
+    /// <summary>A name, directive or opcode, dots and type suffixes included: <c>.reg</c>, <c>%f1</c>, <c>ld.global.f32</c>.</summary>
+    Word,
+
+    /// <summary>A number; its bits are in <see cref="Token.Bits"/>.</summary>
+    Number,
+    Text,
+    Punctuation,
+    End,
+}
+
+/// <summary>A token with the place it was read at, both counted from 1.</summary>
+internal readonly record struct Token(TokenKind Kind, string Text, ulong Bits, int Line, int Column)
+{
+    public bool Is(char punctuation) => Kind == TokenKind.Punctuation && Text[0] == punctuation;
+}
+
+/// <summary>Splits PTX text into tokens; comments and white space go. Grammar: PTX ISA 8.x, section 4 (Syntax).</summary>
+internal sealed class PtxLexer(string text, string module)
+{
+    private int _at;
+    private int _line = 1;
+    private int _lineStart;
+
+    private int Column => _at - _lineStart + 1;
+
+    public Token Next()
+    {
+        SkipBlanks();
+        if (_at == text.Length) return new Token(TokenKind.End, "end of file", 0, _line, Column);
+        (int line, int column, int start) = (_line, Column, _at);
+        char c = text[_at];
+        if (char.IsAsciiDigit(c)) return ReadNumber(line, column);
+        if (IsWordStart(c))
+        {
+            while (_at < text.Length && IsWordPart(text[_at])) _at++;
+            return new Token(TokenKind.Word, text[start.._at], 0, line, column);
+        }
+        if (c == '"')
+        {
+            int end = text.IndexOf('"', start + 1);
+            if (end < 0) throw Error(line, column, "a string without its closing quote");
+            _at = end + 1;
+            return new Token(TokenKind.Text, text[(start + 1)..end], 0, line, column);
+        }
+        _at++;
+        return new Token(TokenKind.Punctuation, c.ToString(), 0, line, column);
+    }
+
+    private Token ReadNumber(int line, int column)
+    {
+        int start = _at;
+        while (_at < text.Length && (char.IsAsciiLetterOrDigit(text[_at]) || text[_at] == '.')) _at++;
+        string word = text[start.._at];
+        if (word.Contains('.')) return new Token(TokenKind.Text, word, 0, line, column); // a version
+        string digits = word.TrimEnd('U');
+        bool read = digits switch
+        {
+            ['0', 'f' or 'F', .. var hex] => ulong.TryParse(hex, NumberStyles.HexNumber, CultureInfo.InvariantCulture, out _) && hex.Length == 8,
+            ['0', 'd' or 'D', .. var hex] => ulong.TryParse(hex, NumberStyles.HexNumber, CultureInfo.InvariantCulture, out _) && hex.Length == 16,
+            _ => true,
+        };
+        ulong bits = 0;
+        read = read && digits switch
+        {
+            ['0', 'f' or 'F' or 'd' or 'D' or 'x' or 'X', .. var hex] => ulong.TryParse(hex, NumberStyles.HexNumber, CultureInfo.InvariantCulture, out bits),
+            ['0', 'b' or 'B', .. var binary] => ulong.TryParse(binary, NumberStyles.BinaryNumber, CultureInfo.InvariantCulture, out bits),
+            ['0', _, ..] => TryParseOctal(digits, out bits),
+            _ => ulong.TryParse(digits, NumberStyles.None, CultureInfo.InvariantCulture, out bits),
+        };
+        if (!read) throw Error(line, column, $"'{word}' is not a number");
+        return new Token(TokenKind.Number, word, bits, line, column);
+    }
+
+    private static bool TryParseOctal(string digits, out ulong bits)
+    {
+        bits = 0;
+        foreach (char digit in digits)
+        {
+            if (digit is < '0' or > '7' || bits >> 61 != 0) return false;
+            bits = (bits << 3) | (uint)(digit - '0');
+        }
+        return true;
+    }
+
+    private void SkipBlanks()
+    {
+        while (_at < text.Length)
+        {
+            char c = text[_at];
+            if (c == '\n')
+            {
+                _at++;
+                (_line, _lineStart) = (_line + 1, _at);
+            }
+            else if (char.IsWhiteSpace(c))
+            {
+                _at++;
+            }
+            else if (c == '/' && _at + 1 < text.Length && text[_at + 1] == '/')
+            {
+                while (_at < text.Length && text[_at] != '\n') _at++;
+            }
+            else if (c == '/' && _at + 1 < text.Length && text[_at + 1] == '*')
+            {
+                int end = text.IndexOf("*/", _at + 2, StringComparison.Ordinal);
+                if (end < 0) throw Error(_line, Column, "a comment without its end");
+                for (; _at < end + 2; _at++)
+                {
+                    if (text[_at] == '\n') (_line, _lineStart) = (_line + 1, _at + 1);
+                }
+            }
+            else
+            {
+                return;
+            }
+        }
+    }
+
+    private static bool IsWordStart(char c) => char.IsAsciiLetter(c) || c is '_' or '$' or '%' or '.';
+
+    private static bool IsWordPart(char c) => char.IsAsciiLetterOrDigit(c) || c is '_' or '$' or '%' or '.';
+
+    private PtxException Error(int line, int column, string what) => new($"{module}({line},{column}): {what}.");
+}
