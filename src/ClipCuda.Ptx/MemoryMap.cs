@@ -19,6 +19,13 @@ public sealed class MemoryMap
         region.Written.AsSpan(checked((int)(start - region.Start)), checked((int)bytes)).Fill(true);
     }
 
+    /// <summary>Where in a range of one region the first byte lies that has not been written, counted from its start; −1 if there is none.</summary>
+    public long FirstUninitialised(ulong start, long bytes)
+    {
+        if (Find(start) is not { } region) throw new ArgumentException($"No region holds address 0x{start:x}.", nameof(start));
+        return region.Written.AsSpan(checked((int)(start - region.Start)), checked((int)bytes)).IndexOf(false);
+    }
+
     /// <summary>Null if the access is fine (a write is noted), else what is wrong with it.</summary>
     internal string? Check(ulong address, int bytes, bool write)
     {
