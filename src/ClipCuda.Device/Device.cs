@@ -10,6 +10,7 @@ namespace ClipCuda.Devices;
 public abstract class Device : IDisposable
 {
     private readonly HashSet<DeviceBuffer> _live = [];
+    private bool _disposed;
 
     /// <summary>What <see cref="Open"/> takes.</summary>
     public static IReadOnlyList<string> Names { get; } = ["auto", "cpu", "cpu:check"];
@@ -38,6 +39,9 @@ public abstract class Device : IDisposable
 
     public long LiveBytes { get; private set; }
 
+    /// <summary>Bytes that can still be allocated, as far as the system says; limits of control groups count.</summary>
+    public abstract long FreeBytes { get; }
+
     private protected IReadOnlyCollection<DeviceBuffer> Live => _live;
 
     /// <summary>Buffers allocated since the device was opened; a steady state adds none.</summary>
@@ -47,6 +51,7 @@ public abstract class Device : IDisposable
     /// <exception cref="DeviceException">There is not enough memory; the message says how much was asked for.</exception>
     public DeviceBuffer Allocate(long bytes, string label)
     {
+        ObjectDisposedException.ThrowIf(_disposed, this);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(bytes);
         var buffer = new DeviceBuffer(this, AllocateMemory(bytes, label), bytes, label);
         _live.Add(buffer);
@@ -93,7 +98,7 @@ public abstract class Device : IDisposable
     }
 
     /// <summary>Parses and loads a PTX module. The name appears in errors.</summary>
-    /// <exception cref="PtxException">The text is not PTX, or holds an instruction this device does not run.</exception>
+    /// <exception cref="PtxException">The text is not PTX. An instruction that this device does not run is an error of the kernel's first launch.</exception>
     public abstract KernelModule LoadModule(string name, string ptx);
 
     /// <summary>C = alpha · op(A) · op(B) + beta · C on row-major float32 matrices; see <see cref="GemmCall"/>.</summary>
@@ -126,6 +131,8 @@ public abstract class Device : IDisposable
 
     public void Dispose()
     {
+        if (_disposed) return;
+        _disposed = true;
         try
         {
             foreach (var buffer in _live.ToArray()) buffer.Dispose();

@@ -41,6 +41,9 @@ public sealed class Kernel
         _device = device;
         Module = module;
         Entry = entry;
+        int parameterBytes = entry.Parameters.Count == 0 ? 0 : entry.Parameters[^1].Offset + entry.Parameters[^1].Size;
+        if (parameterBytes > MaxParameterBytes)
+            throw new PtxException($"{module.Name}: the parameters of {entry.Name} take {parameterBytes} bytes; a GPU allows {MaxParameterBytes}.");
     }
 
     public KernelModule Module { get; }

@@ -5,62 +5,107 @@ namespace ClipCuda.Devices;
 
 /// <summary>
 /// The CPU as a device: memory is the process's own, kernels are PTX run block by block on a pool of threads, GEMM is
-/// <see cref="CpuGemm"/>. Every call is complete when it returns. With checks (<c>cpu:check</c>) each buffer lies between two guard zones.
+/// <see cref="CpuGemm"/>. Every call is complete when it returns. With checks (<c>cpu:check</c>) each buffer lies between two guard
+/// zones, and a <see cref="MemoryMap"/> knows which bytes are live and which have been written; kernels and GEMM obey it.
 /// </summary>
 internal sealed unsafe class CpuDevice : Device
 {
     private const int GuardBytes = CpuMemory.Alignment;
     private const byte GuardValue = 0xA5;
-    private static readonly long MemoryLimit = GC.GetGCMemoryInfo().TotalAvailableMemoryBytes;
+    private const long WorthAsking = 1 << 20; // bytes; below, an allocation does not ask the system what is free
 
-    private readonly bool _check;
+    private readonly MemoryMap? _map;
     private readonly WorkerPool _pool;
     private readonly CpuGemm _gemm;
+    private readonly Dictionary<Kernel, KernelProgram> _programs = [];
+    private readonly Action<long, long> _runBlocks;
+
+    // The launch that is running; set by the caller, read by the workers.
+    private KernelProgram? _program;
+    private LaunchShape _shape;
+    private byte* _parameters;
 
     public CpuDevice(int threads, bool check)
         : this(threads, check, GemmKernel.Available) { }
 
     internal CpuDevice(int threads, bool check, params GemmKernel[] gemmKernels)
     {
-        _check = check;
+        _map = check ? new MemoryMap() : null;
         _pool = new WorkerPool(threads > 0 ? threads : Environment.ProcessorCount);
         _gemm = new CpuGemm(_pool, gemmKernels);
+        _runBlocks = (first, count) => _program!.Run(_shape, _parameters, first, count);
         Description = $"CPU, {_pool.Threads} thread{(_pool.Threads == 1 ? "" : "s")}, {gemmKernels[0].Name}, PTX interpreter{(check ? " with checks" : "")}";
     }
 
-    public override string Name => _check ? "cpu:check" : "cpu";
+    public override string Name => _map is null ? "cpu" : "cpu:check";
 
     public override string Description { get; }
 
-    public override KernelModule LoadModule(string name, string ptx) => throw new PtxException($"{name}: this build has no PTX engine.");
+    public override long FreeBytes => SystemMemory.FreeBytes();
+
+    public override KernelModule LoadModule(string name, string ptx) => new(this, PtxModule.Parse(ptx, name));
 
     public override void Synchronize()
     {
         foreach (var buffer in Live) CheckGuards(buffer);
     }
 
-    internal override void Launch(Kernel kernel, in LaunchShape shape, ReadOnlySpan<byte> parameters) => throw new PtxException("No PTX engine.");
+    /// <summary>Runs the blocks of the grid on all threads, a few at a time.</summary>
+    internal override void Launch(Kernel kernel, in LaunchShape shape, ReadOnlySpan<byte> parameters)
+    {
+        if (!_programs.TryGetValue(kernel, out var program)) _programs.Add(kernel, program = KernelProgram.Create(kernel.Entry, _map));
+        fixed (byte* pinned = parameters)
+        {
+            (_program, _shape) = (program, shape);
+            _parameters = pinned;
+            long blocks = shape.Grid.Count;
+            _pool.Run(blocks, Math.Max(1, blocks / (8 * _pool.Threads)), _runBlocks);
+        }
+    }
 
-    protected override void Upload(ReadOnlySpan<byte> source, DevicePointer destination) => source.CopyTo(Bytes(destination, source.Length));
+    protected override void Upload(ReadOnlySpan<byte> source, DevicePointer destination)
+    {
+        source.CopyTo(new Span<byte>((void*)destination.Address, source.Length));
+        _map?.MarkInitialised(destination.Address, source.Length);
+    }
 
-    protected override void Download(DevicePointer source, Span<byte> destination) => Bytes(source, destination.Length).CopyTo(destination);
+    protected override void Download(DevicePointer source, Span<byte> destination)
+    {
+        CheckInitialised(source, destination.Length, "Copy to the host");
+        new ReadOnlySpan<byte>((void*)source.Address, destination.Length).CopyTo(destination);
+    }
 
-    protected override void CopyWithin(DevicePointer source, DevicePointer destination, long bytes) =>
+    protected override void CopyWithin(DevicePointer source, DevicePointer destination, long bytes)
+    {
+        CheckInitialised(source, bytes, "Copy");
         Buffer.MemoryCopy((void*)source.Address, (void*)destination.Address, bytes, bytes);
+        _map?.MarkInitialised(destination.Address, bytes);
+    }
 
-    protected override void SetToZero(DevicePointer destination, long bytes) =>
+    protected override void SetToZero(DevicePointer destination, long bytes)
+    {
         NativeMemory.Clear((void*)destination.Address, (nuint)bytes);
+        _map?.MarkInitialised(destination.Address, bytes);
+    }
 
-    protected override void Multiply(in GemmCall call) => _gemm.Run(call);
+    protected override void Multiply(in GemmCall call)
+    {
+        if (_map is not null) CheckInputs(call);
+        _gemm.Run(call);
+        if (_map is not null) MarkOutput(call);
+    }
 
     protected override ulong AllocateMemory(long bytes, string label)
     {
-        if (bytes > MemoryLimit - LiveBytes)
-            throw new DeviceException($"Out of memory: '{label}' needs {bytes} bytes, {LiveBytes} of {MemoryLimit} are in use.");
-        if (!_check) return (ulong)CpuMemory.Allocate(bytes);
+        // Linux grants what it does not have, and kills the process when it writes there.
+        if (bytes >= WorthAsking && FreeBytes is var free && bytes > free)
+            throw new DeviceException($"Out of memory: '{label}' needs {bytes} bytes, {free} are free.");
+        if (_map is null) return (ulong)CpuMemory.Allocate(bytes);
+        if (bytes > Array.MaxLength) throw new DeviceException($"'{label}' needs {bytes} bytes; cpu:check can watch over buffers of {Array.MaxLength}.");
         byte* memory = CpuMemory.Allocate(bytes + 2 * GuardBytes);
         new Span<byte>(memory, GuardBytes).Fill(GuardValue);
         new Span<byte>(memory + GuardBytes + bytes, GuardBytes).Fill(GuardValue);
+        _map.Add((ulong)(memory + GuardBytes), bytes, label);
         return (ulong)(memory + GuardBytes);
     }
 
@@ -72,7 +117,8 @@ internal sealed unsafe class CpuDevice : Device
         }
         finally
         {
-            CpuMemory.Free((byte*)buffer.Address - (_check ? GuardBytes : 0));
+            _map?.Remove(buffer.Address);
+            CpuMemory.Free((byte*)buffer.Address - (_map is null ? 0 : GuardBytes));
         }
     }
 
@@ -83,15 +129,49 @@ internal sealed unsafe class CpuDevice : Device
         base.Dispose(disposing);
     }
 
-    private static Span<byte> Bytes(DevicePointer pointer, int count) => new((void*)pointer.Address, count);
-
     private void CheckGuards(DeviceBuffer buffer)
     {
-        if (!_check) return;
+        if (_map is null) return;
         byte* start = (byte*)buffer.Address;
         int before = new ReadOnlySpan<byte>(start - GuardBytes, GuardBytes).IndexOfAnyExcept(GuardValue);
         if (before >= 0) throw new DeviceException($"Memory {GuardBytes - before} bytes before the start of buffer '{buffer.Label}' was overwritten.");
         int after = new ReadOnlySpan<byte>(start + buffer.Bytes, GuardBytes).IndexOfAnyExcept(GuardValue);
         if (after >= 0) throw new DeviceException($"Memory {after} bytes past the end of buffer '{buffer.Label}' was overwritten.");
+    }
+
+    private void CheckInputs(in GemmCall call)
+    {
+        if (call.K > 0 && call.Alpha != 0)
+        {
+            CheckInput(call, "A", call.A, call.A.Transposed ? call.K : call.M, call.A.Transposed ? call.M : call.K);
+            CheckInput(call, "B", call.B, call.B.Transposed ? call.N : call.K, call.B.Transposed ? call.K : call.N);
+        }
+        if (call.Beta != 0) CheckInput(call, "C", call.C, call.M, call.N);
+    }
+
+    private void CheckInput(in GemmCall call, string name, in GemmOperand operand, int rows, int columns)
+    {
+        string what = $"GEMM of {call.M}×{call.N}×{call.K}, operand {name}";
+        for (int batch = 0; batch < (operand.BatchStride == 0 ? 1 : call.Batch); batch++)
+        {
+            for (int row = 0; row < rows; row++) CheckInitialised(operand.Data + RowOffset(operand, batch, row), (long)columns * sizeof(float), what);
+        }
+    }
+
+    private void MarkOutput(in GemmCall call)
+    {
+        for (int batch = 0; batch < call.Batch; batch++)
+        {
+            for (int row = 0; row < call.M; row++) _map!.MarkInitialised(call.C.Data.Address + (ulong)RowOffset(call.C, batch, row), (long)call.N * sizeof(float));
+        }
+    }
+
+    private static long RowOffset(in GemmOperand operand, int batch, int row) =>
+        (batch * operand.BatchStride + (long)row * operand.LeadingDimension) * sizeof(float);
+
+    private void CheckInitialised(DevicePointer source, long bytes, string what)
+    {
+        if (_map?.FirstUninitialised(source.Address, bytes) is >= 0 and var first)
+            throw new DeviceException($"{what}: reads uninitialised memory at byte {source.Offset + first} of buffer '{source.Buffer!.Label}'.");
     }
 }

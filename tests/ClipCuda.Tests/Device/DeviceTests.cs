@@ -118,6 +118,7 @@ public sealed class DeviceTests(string name)
         _device.Dispose();
         Assert.That(second.IsDisposed);
         Assert.That((_device.LiveBuffers, _device.LiveBytes), Is.EqualTo((0, 0L)));
+        Assert.That(() => _device.Allocate(1, "late"), Throws.InstanceOf<ObjectDisposedException>());
     }
 
     [Test]
