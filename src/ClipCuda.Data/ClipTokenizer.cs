@@ -1,0 +1,139 @@
+using System.Globalization;
+using System.Net;
+using System.Text;
+using Microsoft.ML.Tokenizers;
+
+namespace ClipCuda.Data;
+
+/// <summary>
+/// OpenAI CLIP's byte-pair encoding. Text is HTML-decoded twice, its white space collapsed, lower-cased as Python does, and cut into words
+/// (<see cref="ClipWords"/>); each word becomes its UTF-8 bytes, the last one with the suffix <c>&lt;/w&gt;</c>, and the best merges are applied.
+/// Ids: the 256 bytes (printable ones first), the same with the suffix, one a merge in file order, start and end of text. Thread-safe.
+/// </summary>
+public sealed class ClipTokenizer
+{
+    private const string Suffix = "</w>";
+
+    private readonly BpeTokenizer _bpe;
+
+    /// <param name="mergesPath">A version line, then one merge a line: two tokens with a space between, best first.</param>
+    /// <exception cref="FileNotFoundException">There is no such file.</exception>
+    /// <exception cref="InvalidDataException">A line is not a merge of tokens known before it.</exception>
+    public ClipTokenizer(string mergesPath)
+    {
+        if (!File.Exists(mergesPath)) throw new FileNotFoundException($"The tokenizer's merges '{mergesPath}' do not exist; check the path.", mergesPath);
+        var vocabulary = new Dictionary<string, int>(StringComparer.Ordinal);
+        foreach (string suffix in new[] { "", Suffix })
+        {
+            foreach (char symbol in ByteSymbols()) vocabulary.Add(symbol + suffix, vocabulary.Count);
+        }
+        var merges = new List<string>();
+        foreach (string line in File.ReadLines(mergesPath).Skip(1))
+        {
+            string[] pair = line.Split(' ');
+            if (pair.Length != 2 || !vocabulary.ContainsKey(pair[0]) || !vocabulary.ContainsKey(pair[1]) || !vocabulary.TryAdd(pair[0] + pair[1], vocabulary.Count))
+                throw new InvalidDataException($"'{mergesPath}', line {merges.Count + 2}: '{line}' is not a new merge of two known tokens; restore the file.");
+            merges.Add(line);
+        }
+        StartId = vocabulary.Count;
+        EndId = vocabulary.Count + 1;
+        VocabularySize = vocabulary.Count + 2;
+        var special = new Dictionary<string, int>(StringComparer.Ordinal) { [ClipWords.StartOfText] = StartId, [ClipWords.EndOfText] = EndId };
+        foreach (var (token, id) in special) vocabulary.Add(token, id);
+        _bpe = BpeTokenizer.Create(new BpeOptions(vocabulary)
+        {
+            Merges = merges,
+            EndOfWordSuffix = Suffix,
+            ByteLevel = true,
+            PreTokenizer = new ClipWords(),
+            SpecialTokens = special,
+        });
+    }
+
+    /// <summary>49,408 with CLIP's merges.</summary>
+    public int VocabularySize { get; }
+
+    public int StartId { get; }
+
+    public int EndId { get; }
+
+    /// <summary>The ids of a text, without start and end.</summary>
+    public int[] Encode(string text) => [.. _bpe.EncodeToIds(Clean(text))];
+
+    /// <summary>
+    /// Fills <paramref name="ids"/> with start, the caption, end, and zeros. A caption that does not fit loses its tail: the end token is then in
+    /// the last place. Returns whether it was cut.
+    /// </summary>
+    public bool EncodeCaption(string caption, Span<int> ids)
+    {
+        if (ids.Length < 2) throw new ArgumentException($"A context of {ids.Length} tokens has no room for start and end; use at least 2.");
+        int[] encoded = Encode(caption);
+        int kept = Math.Min(encoded.Length, ids.Length - 2);
+        ids.Clear();
+        ids[0] = StartId;
+        encoded.AsSpan(0, kept).CopyTo(ids[1..]);
+        ids[kept + 1] = EndId;
+        return kept < encoded.Length;
+    }
+
+    /// <summary>The text that is cut into words: decoded, single spaces, none at the ends, lower case.</summary>
+    internal static string Clean(string text)
+    {
+        string decoded = WebUtility.HtmlDecode(WebUtility.HtmlDecode(text));
+        var spaced = new StringBuilder(decoded.Length);
+        foreach (char c in decoded)
+        {
+            if (!ClipWords.IsSpace(c)) spaced.Append(c);
+            else if (spaced.Length > 0 && spaced[^1] != ' ') spaced.Append(' ');
+        }
+        if (spaced.Length > 0 && spaced[^1] == ' ') spaced.Length--;
+        return PythonLower(spaced.ToString());
+    }
+
+    /// <summary>
+    /// Python's <c>str.lower</c>: Unicode's simple mapping, but İ becomes i with a dot above, and Σ at the end of a word ς (Unicode Standard,
+    /// section 3.13: a cased letter before and none after, case-ignorable characters between not counting).
+    /// </summary>
+    internal static string PythonLower(string text)
+    {
+        if (Ascii.IsValid(text)) return text.ToLowerInvariant();
+        var lower = new StringBuilder(text.Length);
+        Rune[] runes = [.. text.EnumerateRunes()];
+        for (int i = 0; i < runes.Length; i++)
+        {
+            if (runes[i].Value == 'İ') lower.Append("i\u0307");
+            else if (runes[i].Value == 'Σ') lower.Append(IsCasedBeyond(runes.AsSpan(0, i), fromEnd: true) && !IsCasedBeyond(runes.AsSpan(i + 1), fromEnd: false) ? 'ς' : 'σ');
+            else lower.Append(Rune.ToLowerInvariant(runes[i]).ToString());
+        }
+        return lower.ToString();
+    }
+
+    private static bool IsCasedBeyond(ReadOnlySpan<Rune> runes, bool fromEnd)
+    {
+        for (int i = 0; i < runes.Length; i++)
+        {
+            var rune = runes[fromEnd ? ^(i + 1) : i];
+            if (!IsCaseIgnorable(rune)) return IsCased(rune);
+        }
+        return false;
+    }
+
+    /// <summary>Unicode's Cased but for the modifier letters, all of which are case-ignorable too: letters with a case, Roman numerals, circled letters, ª and º.</summary>
+    private static bool IsCased(Rune rune) =>
+        Rune.GetUnicodeCategory(rune) is UnicodeCategory.UppercaseLetter or UnicodeCategory.LowercaseLetter or UnicodeCategory.TitlecaseLetter
+        || rune.Value is 'ª' or 'º' or (>= 0x2160 and <= 0x217F) or (>= 0x24B6 and <= 0x24E9) or (>= 0x1F130 and <= 0x1F149) or (>= 0x1F150 and <= 0x1F169) or (>= 0x1F170 and <= 0x1F189);
+
+    /// <summary>Unicode's Case_Ignorable: marks, format characters, modifiers, and the punctuation that stands inside words.</summary>
+    private static bool IsCaseIgnorable(Rune rune) =>
+        Rune.GetUnicodeCategory(rune) is UnicodeCategory.NonSpacingMark or UnicodeCategory.EnclosingMark or UnicodeCategory.Format
+            or UnicodeCategory.ModifierLetter or UnicodeCategory.ModifierSymbol
+        || rune.Value is '\'' or '.' or ':' or '·' or 0x0387 or 0x055F or 0x05F4 or 0x2018 or 0x2019 or 0x2024 or 0x2027 or 0xFE13 or 0xFE52 or 0xFE55 or 0xFF07 or 0xFF0E or 0xFF1A;
+
+    /// <summary>A visible character for every byte, in the order of CLIP's ids: printable Latin-1 stands for itself, the others for U+0100 onwards.</summary>
+    private static IEnumerable<char> ByteSymbols()
+    {
+        static bool Printable(int value) => value is (>= '!' and <= '~') or (>= '¡' and <= '¬') or (>= '®' and <= 'ÿ');
+        var bytes = Enumerable.Range(0, 256).ToArray();
+        return bytes.Where(Printable).Select(value => (char)value).Concat(bytes.Where(value => !Printable(value)).Select((_, i) => (char)(256 + i)));
+    }
+}

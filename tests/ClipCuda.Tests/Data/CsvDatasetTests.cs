@@ -1,0 +1,118 @@
+using ClipCuda.Data;
+
+namespace ClipCuda.Tests.Data;
+
+public sealed class CsvDatasetTests
+{
+    private TemporaryFolder _folder = null!;
+
+    [SetUp]
+    public void CreateFolder()
+    {
+        _folder = new TemporaryFolder();
+        foreach (string name in new[] { "a.png", "b.png", "sub/c.png" }) _folder.Write(name, "not opened by the reader");
+    }
+
+    [TearDown]
+    public void DeleteFolder() => _folder.Dispose();
+
+    [Test]
+    public void Reads_images_in_order_of_first_appearance_with_their_captions()
+    {
+        var data = Load("image_path,caption\nb.png,two\na.png,one\nb.png,zwei\nsub/c.png,three\n./b.png,deux\n");
+        Assert.That(data.Samples.Select(sample => sample.Path), Is.EqualTo(new[] { _folder.At("b.png"), _folder.At("a.png"), _folder.At("sub/c.png") }));
+        Assert.That(data.Samples[0].Rows, Is.EqualTo(new[] { 0, 2, 4 }));
+        Assert.That(data.Rows, Is.EqualTo(new CsvRow[] { new(0, "two", 2), new(1, "one", 3), new(0, "zwei", 4), new(2, "three", 5), new(0, "deux", 6) }));
+        Assert.That(data.Skipped, Is.Empty);
+        Assert.That(data.ImageRoot, Is.EqualTo(_folder.Path));
+    }
+
+    [Test]
+    public void Columns_may_stand_in_any_order_among_others()
+    {
+        var data = Load("\uFEFFid, caption ,size,image_path\r\n1,\"a, \"\"b\"\"\",9,a.png\r\n2,,9,b.png\r\n");
+        Assert.That(data.Rows, Is.EqualTo(new CsvRow[] { new(0, "a, \"b\"", 2), new(1, "", 3) }));
+    }
+
+    [Test]
+    public void Lines_are_those_of_the_file_where_captions_have_several()
+    {
+        var data = Load("image_path,caption\na.png,\"one\ntwo\"\n\nb.png,three");
+        Assert.That(data.Rows.Select(row => row.Line), Is.EqualTo(new[] { 2, 5 }));
+        Assert.That(data.Rows[0].Caption, Is.EqualTo("one\ntwo"));
+    }
+
+    [Test]
+    public void Finds_images_under_another_root_and_by_full_path()
+    {
+        string csv = _folder.Write("lists/train.csv", $"image_path,caption\nc.png,three\n{_folder.At("a.png")},one\n");
+        var data = CsvDataset.Load(csv, _folder.At("sub"));
+        Assert.That(data.Samples.Select(sample => sample.Path), Is.EqualTo(new[] { _folder.At("sub/c.png"), _folder.At("a.png") }));
+    }
+
+    [Test]
+    public void Skips_and_lists_missing_images_once_each()
+    {
+        var data = Load("image_path,caption\nx.png,one\na.png,two\nx.png,three\ny.png,four\n");
+        Assert.That(data.Rows, Is.EqualTo(new CsvRow[] { new(0, "two", 3) }));
+        Assert.That(data.Skipped, Is.EqualTo(new SkippedImage[] { new(2, _folder.At("x.png"), "the file does not exist"), new(5, _folder.At("y.png"), "the file does not exist") }));
+    }
+
+    [Test]
+    public void Strict_makes_a_missing_image_an_error()
+    {
+        string csv = _folder.Write("train.csv", "image_path,caption\na.png,two\nx.png,one\n");
+        Assert.That(() => CsvDataset.Load(csv, strict: true), Throws.TypeOf<FileNotFoundException>().With.Message.Contains("line 3").And.Message.Contains("x.png"));
+    }
+
+    [Test]
+    public void All_images_missing_is_an_error_that_names_the_first_and_the_root() =>
+        Assert.That(
+            () => Load("image_path,caption\nx.png,one\ny.png,two\n"),
+            Throws.TypeOf<FileNotFoundException>().With.Message.Contains(_folder.At("x.png")).And.Message.Contains($"image root '{_folder.Path}'").And.Message.Contains("2 images"));
+
+    [Test]
+    public void A_missing_file_or_root_is_named()
+    {
+        Assert.That(() => CsvDataset.Load(_folder.At("none.csv")), Throws.TypeOf<FileNotFoundException>().With.Message.Contains(_folder.At("none.csv")));
+        Assert.That(
+            () => CsvDataset.Load(_folder.Write("train.csv", "image_path,caption\na.png,one\n"), _folder.At("none")),
+            Throws.TypeOf<DirectoryNotFoundException>().With.Message.Contains(_folder.At("none")));
+    }
+
+    [TestCase("", "is empty")]
+    [TestCase("\n\n", "is empty")]
+    [TestCase("image_path,caption\n", "no rows")]
+    [TestCase("image_path,text,id\na.png,b,c\n", "no column 'caption'; its columns are image_path, text, id")]
+    [TestCase("filepath,caption\na.png,b\n", "no column 'image_path'")]
+    [TestCase("image_path,caption,caption\na.png,b,c\n", "more than one column 'caption'")]
+    [TestCase("image_path,caption\na.png,one\n,two\n", "line 3: image_path is empty")]
+    [TestCase("image_path,caption\na.png,one\n  ,two\n", "line 3: image_path is empty")]
+    [TestCase("image_path,caption\na.png,a cat, a dog\n", "line 2) has 3 fields but 2")]
+    [TestCase("image_path,caption\na.png,one\n\nb.png\n", "line 4) has 1 fields but 2")]
+    [TestCase("image_path,caption\na.png,one\nb.png,5\" wide\n", "line 3): a quote inside")]
+    [TestCase("image_path,caption\na.png,one\nb.png,\"never closed\na.png,x\n", "line 3): a quoted field that is never closed")]
+    [TestCase("image_path,caption\na.png,\"one\" or two\n", "line 2): text after the closing quote")]
+    public void Bad_content_is_one_line_with_file_and_place(string text, string message) =>
+        Assert.That(
+            () => Load(text),
+            Throws.TypeOf<InvalidDataException>().With.Message.Contains(_folder.At("train.csv")).And.Message.Contains(message).And.Message.Not.Contains("\n"));
+
+    [Test]
+    public void Text_that_is_not_utf8_is_an_error()
+    {
+        string csv = _folder.Write("train.csv", [.. "image_path,caption\na.png,caf"u8, 0xE9, (byte)'\n']);
+        Assert.That(() => CsvDataset.Load(csv), Throws.TypeOf<InvalidDataException>().With.Message.Contains(csv).And.Message.Contains("UTF-8"));
+    }
+
+    [Test]
+    public void Reads_the_bundled_sample()
+    {
+        var train = CsvDataset.Load(Path.Combine(DataFolder.Find(), "emoji", "train.csv"), strict: true);
+        var validation = CsvDataset.Load(Path.Combine(DataFolder.Find(), "emoji", "val.csv"), strict: true);
+        Assert.That((train.Samples.Count, train.Rows.Count), Is.EqualTo((3155, 6068)));
+        Assert.That((validation.Samples.Count, validation.Rows.Count), Is.EqualTo((1346, 1346)));
+    }
+
+    private CsvDataset Load(string text) => CsvDataset.Load(_folder.Write("train.csv", text));
+}
