@@ -13,7 +13,7 @@ public sealed record CsvSample(string Path, IReadOnlyList<int> Rows);
 /// <param name="Line">The line of the CSV file on which the row starts, the header's being 1.</param>
 public sealed record CsvRow(int Sample, string Caption, int Line);
 
-/// <summary>An image that is not used, and why; the line is that of its first row.</summary>
+/// <summary>An image that is not used; the line is that of its first row, the reason one sentence that names the file.</summary>
 public sealed record SkippedImage(int Line, string Path, string Reason);
 
 /// <summary>
@@ -131,7 +131,7 @@ public sealed class CsvDataset
         private void AddMissing(string path, int line)
         {
             if (strict) throw new FileNotFoundException($"CSV '{csvPath}', line {line}: image '{path}' does not exist; check the image root, or remove the row.", path);
-            _skipped.Add(new SkippedImage(line, path, "the file does not exist"));
+            _skipped.Add(new SkippedImage(line, path, $"Image '{path}' does not exist."));
         }
     }
 }

@@ -55,7 +55,9 @@ public sealed class CsvDatasetTests
     {
         var data = Load("image_path,caption\nx.png,one\na.png,two\nx.png,three\ny.png,four\n");
         Assert.That(data.Rows, Is.EqualTo(new CsvRow[] { new(0, "two", 3) }));
-        Assert.That(data.Skipped, Is.EqualTo(new SkippedImage[] { new(2, _folder.At("x.png"), "the file does not exist"), new(5, _folder.At("y.png"), "the file does not exist") }));
+        Assert.That(data.Skipped, Is.EqualTo(new[] { Missing(2, "x.png"), Missing(5, "y.png") }));
+
+        SkippedImage Missing(int line, string name) => new(line, _folder.At(name), $"Image '{_folder.At(name)}' does not exist.");
     }
 
     [Test]
