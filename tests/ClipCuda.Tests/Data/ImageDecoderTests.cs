@@ -29,6 +29,10 @@ public sealed class ImageDecoderTests
     }
 
     [Test]
+    public void Only_the_native_library_of_this_machine_is_in_the_output() =>
+        Assert.That(Directory.GetFiles(AppContext.BaseDirectory, "libSkiaSharp.*", SearchOption.AllDirectories), Has.Length.EqualTo(1));
+
+    [Test]
     public void Ignores_the_exif_orientation()
     {
         var image = ImageDecoder.Decode(Path.Combine(Golden, "pixels", "exif_rotated.jpg"));
