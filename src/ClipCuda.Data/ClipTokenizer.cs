@@ -9,6 +9,7 @@ namespace ClipCuda.Data;
 /// OpenAI CLIP's byte-pair encoding. Text is HTML-decoded twice, its white space collapsed, lower-cased as Python does, and cut into words
 /// (<see cref="ClipWords"/>); each word becomes its UTF-8 bytes, the last one with the suffix <c>&lt;/w&gt;</c>, and the best merges are applied.
 /// Ids: the 256 bytes (printable ones first), the same with the suffix, one a merge in file order, start and end of text. Thread-safe.
+/// Two steps of OpenAI's Python are left out: ftfy's repair of wrongly decoded text, and HTML's rarer named entities.
 /// </summary>
 public sealed class ClipTokenizer
 {

@@ -9,7 +9,8 @@ public sealed record RgbImage(byte[] Pixels, int Width, int Height);
 /// <summary>
 /// Reads image files into the bytes that Pillow's <c>convert("RGB")</c> gives: alpha is dropped (not blended), the EXIF orientation and
 /// colour profiles are ignored, an animation is its first frame. Skia's codecs decode to unpremultiplied RGBA, which keeps the colour of
-/// transparent pixels; PNG, JPEG, WebP, GIF and BMP are read.
+/// transparent pixels; PNG, JPEG, WebP, GIF and BMP are read. Two things differ from Pillow: a transparent pixel of a GIF is black, where Pillow
+/// shows its palette colour, and grey of 16 bits keeps its upper byte, where Pillow clips at 255.
 /// </summary>
 public static class ImageDecoder
 {
