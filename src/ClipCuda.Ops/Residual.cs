@@ -1,9 +1,34 @@
 namespace ClipCuda.Ops;
 
-/// <summary>Residual addition.</summary>
+/// <summary>Residual addition, and the sum of gradients.</summary>
 public static class Residual
 {
+    /// <summary>x + y + bias: what a residual block ends with, the bias being that of the layer that made y.</summary>
+    /// <param name="x">[..., width].</param>
+    /// <param name="y">The same shape.</param>
+    /// <param name="bias">[width], or null.</param>
+    public static Tensor Forward(Tape tape, Tensor x, Tensor y, Tensor? bias)
+    {
+        Shapes.Require(y, nameof(y), x.Shape);
+        if (bias is not null) Shapes.Require(bias, nameof(bias), x.Width);
+        var sum = tape.Allocate(x.Shape);
+        tape.Device.Kernel("residual_forward").Launch(x.Rows, 128, sum.Data, x.Data, y.Data, Shapes.Pointer(bias), x.Width);
+        tape.Record(sum, () =>
+        {
+            var d = tape.GradientOf(sum);
+            foreach (var input in (ReadOnlySpan<Tensor>)[x, y])
+            {
+                if (tape.GradientTarget(input) is { } target) tape.Device.Copy(d.Data, target.Data, d.Bytes);
+            }
+            if (bias is not null) Bias.AccumulateGradient(tape, d, bias);
+        });
+        return sum;
+    }
+
     /// <summary>target += addend, element by element; equal shapes.</summary>
-    public static void AddInto(Tensor target, Tensor addend) =>
-        target.Device.Kernel("residual_add_into").Launch(checked((int)((target.Elements + 255) / 256)), 256, target.Data, addend.Data, target.Elements);
+    public static void AddInto(Tensor target, Tensor addend)
+    {
+        Shapes.Require(addend, nameof(addend), target.Shape);
+        target.Device.Kernel("residual_add_into").Launch(Shapes.Ceiling(target.Elements, 256), 256, target.Data, addend.Data, target.Elements);
+    }
 }

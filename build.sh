@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# Verbs: kernels [--nvcc] (CUDA to PTX), build, test. Only `kernels` needs more than the .NET SDK.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+# The one compiler whose PTX is committed; another version would change every byte.
+kernels() {
+    local clang=${CLANG:-clang-19} kernel resources
+    if ! command -v "$clang" >/dev/null; then
+        echo "error: $clang is missing; install it (Debian: apt-get install clang-19) or name it in CLANG" >&2
+        exit 1
+    fi
+    resources=$("$clang" -print-resource-dir)
+    mkdir -p kernels/ptx
+    rm -f kernels/ptx/*.ptx
+    for kernel in kernels/*.cu; do
+        "$clang" -x cuda --cuda-device-only --cuda-gpu-arch=sm_75 -nocudainc -nocudalib --cuda-feature=+ptx63 -S -O3 -std=c++17 \
+            -ffp-contract=off -gline-directives-only -fdebug-compilation-dir=. -fdebug-prefix-map="$resources=clang" \
+            -Wall -Wextra -Werror -o "kernels/ptx/$(basename "$kernel" .cu).sm_75.ptx" "$kernel"
+    done
+}
+
+# nvcc compiles as a check only; nothing it writes is kept.
+kernels_with_nvcc() {
+    local nvcc=${NVCC:-nvcc} kernel
+    if ! command -v "$nvcc" >/dev/null; then
+        echo "error: $nvcc is missing; install the CUDA toolkit or name it in NVCC" >&2
+        exit 1
+    fi
+    for kernel in kernels/*.cu; do
+        "$nvcc" -arch=sm_75 -std=c++17 --fmad=false -ptx -o /dev/null "$kernel"
+    done
+}
+
+case "${1:-} ${2:-}" in
+    "kernels ") kernels ;;
+    "kernels --nvcc") kernels_with_nvcc ;;
+    "build ") dotnet build ClipCuda.sln ;;
+    "test ") dotnet test ;;
+    *)
+        echo "usage: ./build.sh kernels [--nvcc] | build | test" >&2
+        exit 2
+        ;;
+esac

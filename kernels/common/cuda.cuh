@@ -1,0 +1,42 @@
+// The part of CUDA that the kernels use, for nvcc and for a clang without a CUDA toolkit.
+// Plain operators on floats compile to .rn instructions only with -ffp-contract=off (nvcc: --fmad=false); fused ones are written fmaf.
+#pragma once
+
+#ifdef __NVCC__
+
+#define KERNEL(threads) extern "C" __global__ void __launch_bounds__(threads)
+#define DEVICE static __device__ __forceinline__
+
+#else
+
+#define __device__ __attribute__((device))
+#define __global__ __attribute__((global))
+#define __shared__ __attribute__((shared))
+#define __launch_bounds__(threads) __attribute__((launch_bounds(threads)))
+#include <__clang_cuda_builtin_vars.h>
+
+#define KERNEL(threads) extern "C" __global__ void __launch_bounds__(threads)
+#define DEVICE static __device__ inline __attribute__((always_inline))
+
+// The last operand of a shuffle: segments of the whole warp, clamped at lane 31 (PTX ISA 9.7.9.6).
+DEVICE float __shfl_xor_sync(unsigned mask, float value, int lane) {
+    return __nvvm_shfl_sync_bfly_f32(mask, value, lane, 31);
+}
+
+DEVICE void __syncwarp() { __nvvm_bar_warp_sync(0xffffffffu); }
+
+DEVICE int min(int a, int b) { return a < b ? a : b; }
+DEVICE int max(int a, int b) { return a > b ? a : b; }
+DEVICE float fmaf(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+DEVICE float fmaxf(float a, float b) { return __builtin_fmaxf(a, b); }
+DEVICE float fminf(float a, float b) { return __builtin_fminf(a, b); }
+DEVICE float fabsf(float a) { return __builtin_fabsf(a); }
+DEVICE float sqrtf(float a) { return __nvvm_sqrt_rn_f(a); }
+DEVICE float copysignf(float a, float b) { return __builtin_copysignf(a, b); }
+DEVICE int __float_as_int(float a) { return __builtin_bit_cast(int, a); }
+DEVICE float __int_as_float(int a) { return __builtin_bit_cast(float, a); }
+
+#endif
+
+constexpr unsigned WholeWarp = 0xffffffffu;
+constexpr int WarpSize = 32;

@@ -1,0 +1,46 @@
+namespace ClipCuda.Ops;
+
+/// <summary>Multi-head scaled dot-product attention with an online softmax (Vaswani et al. 2017; Dao et al. 2022).</summary>
+public static class Attention
+{
+    /// <summary>The widest head the kernels hold in shared memory.</summary>
+    public const int MaxHeadWidth = 128;
+
+    /// <summary>softmax(q·kᵀ / √D)·v for each head, D = width / heads.</summary>
+    /// <param name="qkv">[batch, sequence, 3·width]: queries, keys and values side by side, each split into heads.</param>
+    /// <param name="causal">A position sees itself and what comes before it only.</param>
+    /// <returns>[batch, sequence, width].</returns>
+    public static Tensor Forward(Tape tape, Tensor qkv, int heads, bool causal)
+    {
+        if (qkv.Shape is not [var batch, var sequence, var tripled] || tripled % 3 != 0)
+            throw new ArgumentException($"qkv has shape {qkv.ShapeText}, expected [batch, sequence, 3·width].", nameof(qkv));
+        int width = tripled / 3;
+        if (heads < 1 || width % heads != 0 || width / heads > MaxHeadWidth)
+            throw new ArgumentException($"{heads} heads do not split width {width} into heads of 1 to {MaxHeadWidth}.", nameof(heads));
+        int headWidth = width / heads;
+        // The kernels hold 32 query or key rows a block, 16 where a head is wider than 64.
+        int bucket = headWidth <= 32 ? 32 : headWidth <= 64 ? 64 : 128;
+        int tiles = Shapes.Ceiling(sequence, bucket == 128 ? 16 : 32), blocks = checked(tiles * batch * heads);
+        float scale = (float)(1 / Math.Sqrt(headWidth));
+        int mask = causal ? 1 : 0;
+
+        var device = tape.Device;
+        var y = tape.Allocate(batch, sequence, width);
+        var lse = tape.AllocateScratch(DataType.Float32, batch, heads, sequence);
+        device.Kernel($"attention_forward_{bucket}").Launch(blocks, 128, y.Data, lse.Data, qkv.Data, sequence, heads, headWidth, tiles, mask, scale);
+        tape.Record(y, () =>
+        {
+            if (tape.GradientTarget(qkv) is not { } dqkv) return;
+            var dy = tape.GradientOf(y);
+            var delta = tape.AllocateScratch(DataType.Float32, lse.Shape);
+            device.Kernel("attention_delta")
+                .Launch(Shapes.Ceiling(lse.Elements, 4), 128, delta.Data, dy.Data, y.Data, sequence, heads, headWidth, lse.Elements);
+            foreach (string part in (ReadOnlySpan<string>)["query", "key"])
+            {
+                device.Kernel($"attention_backward_{part}_{bucket}")
+                    .Launch(blocks, 128, dqkv.Data, dy.Data, qkv.Data, lse.Data, delta.Data, sequence, heads, headWidth, tiles, mask, scale);
+            }
+        });
+        return y;
+    }
+}

@@ -1,0 +1,22 @@
+using ClipCuda.Devices;
+
+namespace ClipCuda.Ops;
+
+/// <summary>Checks at the doors of ops, and the launch sizes that several of them share.</summary>
+internal static class Shapes
+{
+    /// <summary>Rows that one partial sum of a column reduction covers. It depends on nothing but the number of rows, so that the bits do too.</summary>
+    public static int RowsARun(int rows) => Math.Max(16, Ceiling(rows, 64));
+
+    public static int Ceiling(long count, int divisor) => checked((int)((count + divisor - 1) / divisor));
+
+    /// <summary>Throws unless a tensor has this shape.</summary>
+    public static void Require(Tensor tensor, string name, params ReadOnlySpan<int> shape)
+    {
+        if (!tensor.Shape.AsSpan().SequenceEqual(shape))
+            throw new ArgumentException($"{name} has shape {tensor.ShapeText}, expected [{string.Join(", ", shape.ToArray())}].", name);
+    }
+
+    /// <summary>The pointer of a tensor that may be absent.</summary>
+    public static DevicePointer Pointer(Tensor? tensor) => tensor?.Data ?? default;
+}

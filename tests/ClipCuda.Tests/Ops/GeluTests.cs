@@ -1,0 +1,73 @@
+using ClipCuda.Devices;
+using ClipCuda.Ops;
+
+namespace ClipCuda.Tests.Ops;
+
+public sealed class GeluTests
+{
+    // erf to 1 ulp, halved, plus one rounding of the product: 3·2^-24.
+    private const double Forward = 2e-7;
+
+    // Φ and u·φ each to about 3 ulp.
+    private const double Gradient = 1e-6;
+
+    [Test]
+    public void Matches_the_reference_and_its_gradients([Values(1, 7, 67)] int rows, [Values(1, 33, 128, 131)] int width, [Values] bool withBias) => new OpTest
+    {
+        Inputs = withBias ? [OpInput.Activation("x", [rows, width], scale: 2), OpInput.Parameter("bias", [width])] : [OpInput.Activation("x", [rows, width], scale: 2)],
+        Op = (tape, t) => Gelu.Forward(tape, t[0], withBias ? t[1] : null),
+        Reference = x => Reference(x[0], withBias ? x[1] : new double[width]),
+        OutputShape = [rows, width],
+        ForwardTolerance = Forward,
+        // A bias gradient is a sum of up to 67 terms.
+        GradientTolerance = 2 * Gradient,
+    }.Run();
+
+    [Test]
+    public void The_error_function_is_right_to_two_ulp_everywhere()
+    {
+        // y = u·Φ(u) with u = x, so Φ's error shows relative to u on the right half, and absolutely on the left.
+        float[] x = [.. Enumerable.Range(-6000, 12001).Select(i => i / 1000f)];
+        using var device = Device.Open("cpu", 1);
+        using var tape = new Tape(device, recording: false);
+        float[] y = Gelu.Forward(tape, tape.Input(x, 1, x.Length), bias: null).ToArray();
+        for (int i = 0; i < x.Length; i++)
+        {
+            // 2 ulp of erf ≤ 2·2^-23·|erf| / 2 in Φ, one rounding of Φ, one of the product.
+            double allowed = Math.Abs(x[i]) * (Math.ScaleB(1, -23) + Math.ScaleB(1, -24)) + Math.Abs(y[i]) * Math.ScaleB(1, -24) + 1e-45;
+            Assert.That(Math.Abs(y[i] - x[i] * Cdf(x[i])), Is.LessThanOrEqualTo(allowed), $"at {x[i]}");
+        }
+    }
+
+    [Test]
+    public void Far_tails_are_zero_and_the_identity()
+    {
+        using var device = Device.Open("cpu:check", 1);
+        using var tape = new Tape(device, recording: false);
+        Assert.That(Gelu.Forward(tape, tape.Input([-30f, 30f, -1e30f, 1e30f], 1, 4), bias: null).ToArray(), Is.EqualTo(new[] { 0f, 30f, 0f, 1e30f }));
+    }
+
+    private static double[] Reference(double[] x, double[] bias) =>
+        [.. x.Select((value, i) => value + bias[i % bias.Length]).Select(u => u * Cdf(u))];
+
+    internal static double Cdf(double u) => (1 + Erf(u / Math.Sqrt(2))) / 2;
+
+    /// <summary>Maclaurin series below 3, Lentz's continued fraction of erfc beyond (Abramowitz, Stegun 7.1.5 and 7.1.14).</summary>
+    private static double Erf(double x)
+    {
+        double a = Math.Abs(x);
+        if (a < 3)
+        {
+            double term = a, sum = a;
+            for (int n = 1; Math.Abs(term) > 1e-18 * sum; n++)
+            {
+                term *= -a * a / n;
+                sum += term / (2 * n + 1);
+            }
+            return Math.CopySign(2 / Math.Sqrt(Math.PI) * sum, x);
+        }
+        double fraction = a;
+        for (int n = 60; n > 0; n--) fraction = a + n / 2.0 / fraction;
+        return Math.CopySign(1 - Math.Exp(-a * a) / (Math.Sqrt(Math.PI) * fraction), x);
+    }
+}

@@ -1,0 +1,66 @@
+using ClipCuda.Devices;
+using ClipCuda.Ops;
+
+namespace ClipCuda.Tests.Ops;
+
+public sealed class ParameterSetTests
+{
+    private static readonly ParameterSpec[] Specs =
+    [
+        new("bias", [3], Decays: false),
+        new("weight", [5, 13], Decays: true),
+        new("scale", [], Decays: false),
+        new("projection", [2, 2], Decays: true),
+    ];
+
+    private Device _device = null!;
+
+    [SetUp]
+    public void Open() => _device = Device.Open("cpu", 1);
+
+    [TearDown]
+    public void Close() => _device.Dispose();
+
+    [Test]
+    public void Decayed_parameters_come_first_and_each_is_aligned()
+    {
+        using var set = new ParameterSet(_device, Specs);
+        Assert.Multiple(() =>
+        {
+            Assert.That(set.Names, Is.EqualTo(new[] { "bias", "weight", "scale", "projection" }));
+            Assert.That(set.DecayedElements, Is.EqualTo(128 + 64));
+            Assert.That(set.Elements, Is.EqualTo(128 + 64 + 64 + 64));
+            Assert.That(set.Count, Is.EqualTo(3 + 65 + 1 + 4));
+            Assert.That(set["weight"].Data.Offset, Is.Zero);
+            Assert.That(set["projection"].Data.Offset, Is.EqualTo(128 * 4));
+            Assert.That(set["bias"].Data.Offset, Is.EqualTo(192 * 4));
+        });
+    }
+
+    [Test]
+    public void A_parameter_and_its_gradient_share_a_place_in_their_buffers()
+    {
+        using var set = new ParameterSet(_device, Specs);
+        foreach (string name in set.Names)
+        {
+            Assert.That(set[name].Gradient!.Data.Offset, Is.EqualTo(set[name].Data.Offset));
+            Assert.That(set[name].Gradient!.Shape, Is.EqualTo(set[name].Shape));
+        }
+        set["scale"].Upload([2.5f]);
+        Assert.That(set.Values.ToArray().Count(value => value != 0), Is.EqualTo(1), "gaps and untouched parameters are zero");
+    }
+
+    [Test]
+    public void An_unknown_name_is_named_in_the_error()
+    {
+        using var set = new ParameterSet(_device, Specs);
+        Assert.That(() => set["wieght"], Throws.TypeOf<KeyNotFoundException>().With.Message.Contains("wieght"));
+    }
+
+    [Test]
+    public void Disposing_frees_its_buffers()
+    {
+        new ParameterSet(_device, Specs).Dispose();
+        Assert.That(_device.LiveBuffers, Is.Zero);
+    }
+}

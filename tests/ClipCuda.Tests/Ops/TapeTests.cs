@@ -1,0 +1,105 @@
+using ClipCuda.Devices;
+using ClipCuda.Ops;
+
+namespace ClipCuda.Tests.Ops;
+
+public sealed class TapeTests
+{
+    private Device _device = null!;
+
+    [SetUp]
+    public void Open() => _device = Device.Open("cpu:check", 1);
+
+    [TearDown]
+    public void Close() => _device.Dispose();
+
+    [Test]
+    public void Gradients_of_several_consumers_are_summed()
+    {
+        using var tape = new Tape(_device);
+        float[] arrived = [];
+        var x = Leaf(tape, [1, 2, 3], gradient => arrived = gradient);
+        var sum = Residual.Forward(tape, Pass(tape, x), Residual.Forward(tape, Pass(tape, x), Pass(tape, x), bias: null), bias: null);
+        Assert.That(sum.ToArray(), Is.EqualTo(new float[] { 3, 6, 9 }));
+        tape.Backward(sum, 1, 10, 100);
+        Assert.That(arrived, Is.EqualTo(new float[] { 3, 30, 300 }));
+    }
+
+    [Test]
+    public void A_step_allocates_nothing_after_the_first()
+    {
+        using var tape = new Tape(_device);
+        Step();
+        (long allocations, int live) = (_device.Allocations, _device.LiveBuffers);
+        for (int i = 0; i < 5; i++) Step();
+        Assert.Multiple(() =>
+        {
+            Assert.That(_device.Allocations, Is.EqualTo(allocations));
+            Assert.That(_device.LiveBuffers, Is.EqualTo(live));
+        });
+
+        void Step()
+        {
+            var x = Leaf(tape, [1, 2], _ => { });
+            tape.Backward(Residual.Forward(tape, Pass(tape, x), x, bias: null), 1, 1);
+        }
+    }
+
+    [Test]
+    public void Disposing_frees_every_buffer()
+    {
+        var tape = new Tape(_device);
+        Pass(tape, Leaf(tape, [1, 2], _ => { }));
+        Assert.That(_device.LiveBuffers, Is.Positive);
+        tape.Dispose();
+        Assert.That(_device.LiveBuffers, Is.Zero);
+    }
+
+    [Test]
+    public void A_node_that_no_gradient_reached_does_not_run()
+    {
+        using var tape = new Tape(_device);
+        bool ran = false;
+        var x = Leaf(tape, [1], _ => { });
+        var unused = tape.Allocate(1);
+        tape.Record(unused, () => ran = true);
+        tape.Backward(Pass(tape, x), 1);
+        Assert.That(ran, Is.False);
+    }
+
+    [Test]
+    public void Inputs_take_no_gradient()
+    {
+        using var tape = new Tape(_device);
+        Assert.That(tape.GradientTarget(tape.Input([1f, 2f], 2)), Is.Null);
+    }
+
+    [Test]
+    public void A_tape_that_does_not_record_refuses_backward()
+    {
+        using var tape = new Tape(_device, recording: false);
+        var x = tape.Allocate(1);
+        Assert.Multiple(() =>
+        {
+            Assert.That(x.NeedsGradient, Is.False);
+            Assert.That(() => tape.Backward(x, 1), Throws.InvalidOperationException);
+        });
+    }
+
+    private static Tensor Leaf(Tape tape, float[] values, Action<float[]> arrived)
+    {
+        var x = tape.Allocate(values.Length);
+        x.Upload(values);
+        tape.Record(x, () => arrived(tape.GradientOf(x).ToArray()));
+        return x;
+    }
+
+    /// <summary>y = x, as an op of its own.</summary>
+    private static Tensor Pass(Tape tape, Tensor x)
+    {
+        var y = tape.Allocate(x.Shape);
+        tape.Device.Copy(x.Data, y.Data, x.Bytes);
+        tape.Record(y, () => tape.Device.Copy(tape.GradientOf(y).Data, tape.GradientTarget(x)!.Data, x.Bytes));
+        return y;
+    }
+}
