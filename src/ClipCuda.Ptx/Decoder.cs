@@ -1,3 +1,5 @@
+using System.Numerics;
+
 namespace ClipCuda.Ptx;
 
 /// <summary>
@@ -88,7 +90,7 @@ internal sealed unsafe class Decoder
                 break;
             case "cvta" when _at.Opcode is "cvta.shared.u64" or "cvta.to.shared.u64":
                 Emit(index, &Memory.SharedToGeneric<AllLanes>, &Memory.SharedToGeneric<SomeLanes>,
-                    d: Destination(_at.Operands[0]), a: Source(_at.Operands[1], Width.W64), immediate: parts[1] == "to" ? -1 : 1);
+                    d: Destination(_at.Operands[0], Width.W64), a: Source(_at.Operands[1], Width.W64), immediate: parts[1] == "to" ? -1 : 1);
                 break;
             case "shfl":
                 DecodeShuffle(index, parts);
@@ -103,7 +105,7 @@ internal sealed unsafe class Decoder
     {
         var row = InstructionTable.Find(_at.Opcode) ?? throw Error($"instruction '{_at.Opcode}' is not supported");
         if (_at.Operands.Length != row.Sources + 1) throw Error($"'{_at.Opcode}' takes {row.Sources + 1} operands, {_at.Operands.Length} are given");
-        Emit(index, row.Full, row.Masked, d: Destination(_at.Operands[0]),
+        Emit(index, row.Full, row.Masked, d: Destination(_at.Operands[0], row.D),
             a: Source(_at.Operands[1], row.A),
             b: row.B == Width.None ? 0 : Source(_at.Operands[2], row.B),
             c: row.C == Width.None ? 0 : Source(_at.Operands[3], row.C));
@@ -139,12 +141,19 @@ internal sealed unsafe class Decoder
             DecodeParameter(index, load, type, elements, address);
             return;
         }
-        bool wide = type is "b64" or "u64" or "s64" or "f64";
-        var offsets = values.Select(v => load ? Destination(v) : Source(v, wide ? Width.W64 : Width.W32)).ToArray();
-        var (full, masked) = MemoryHandlers(load, space == "shared", type);
+        // A register may be wider than what memory holds, and all of an instruction's are of one width.
+        bool wide = values.Any(v => v.Register >= 0 && _file.WidthOf(v.Register) == Width.W64) || type is "b64" or "u64" or "s64" or "f64";
+        var width = wide ? Width.W64 : Width.W32;
+        int[] offsets = [.. values.Select(v => load ? Destination(v, width) : Source(v, width))];
+        var (full, masked) = wide ? MemoryHandlers<ulong>(load, space == "shared", type) : MemoryHandlers<uint>(load, space == "shared", type);
         var instruction = new Instruction
         {
-            Full = full, Masked = masked, Origin = index, Elements = elements, D = offsets[0], Immediate = address.Value,
+            Full = full,
+            Masked = masked,
+            Origin = index,
+            Elements = elements,
+            D = offsets[0],
+            Immediate = address.Value,
             A = address.Register >= 0 ? _file.Offset(address.Register) : _file.Constant((ulong)SharedOffset(address.Name), Width.W64),
         };
         if (elements > 1) instruction.D1 = offsets[1];
@@ -157,15 +166,14 @@ internal sealed unsafe class Decoder
     {
         var parameter = _entry.Parameters.FirstOrDefault(p => p.Name == address.Name);
         if (!load || elements != 1 || parameter is null) throw Error($"'{_at.Opcode}' on '{address.Name}' is not supported");
-        int d = Destination(_at.Operands[0]);
         long offset = parameter.Offset + address.Value;
         switch (type)
         {
             case "b64" or "u64" or "s64" or "f64":
-                Emit(index, &Memory.LoadParameter<ulong, AllLanes>, &Memory.LoadParameter<ulong, SomeLanes>, d: d, immediate: offset);
+                Emit(index, &Memory.LoadParameter<ulong, AllLanes>, &Memory.LoadParameter<ulong, SomeLanes>, d: Destination(_at.Operands[0], Width.W64), immediate: offset);
                 break;
             case "b32" or "u32" or "s32" or "f32":
-                Emit(index, &Memory.LoadParameter<uint, AllLanes>, &Memory.LoadParameter<uint, SomeLanes>, d: d, immediate: offset);
+                Emit(index, &Memory.LoadParameter<uint, AllLanes>, &Memory.LoadParameter<uint, SomeLanes>, d: Destination(_at.Operands[0], Width.W32), immediate: offset);
                 break;
             default:
                 throw Error($"a parameter of type '.{type}' is not supported");
@@ -185,7 +193,7 @@ internal sealed unsafe class Decoder
         };
         bool predicate = _at.Operands.Length == 6;
         var operands = predicate ? _at.Operands[2..] : _at.Operands[1..];
-        int d = Destination(_at.Operands[0]), d1 = predicate ? Destination(_at.Operands[1]) : -1;
+        int d = Destination(_at.Operands[0], Width.W32), d1 = predicate ? Destination(_at.Operands[1], Width.W32) : -1;
         int a = Source(operands[0], Width.W32), b = Source(operands[1], Width.W32), c = Source(operands[2], Width.W32);
         bool butterfly = kind == Control.ShuffleButterfly && !predicate
             && operands[1].Kind == PtxOperandKind.Number && operands[2] is { Kind: PtxOperandKind.Number, Value: 31 };
@@ -193,8 +201,10 @@ internal sealed unsafe class Decoder
         else Emit(index, &Control.Shuffle, d: d, a: a, b: b, c: c, d1: d1, target: kind);
     }
 
-    private int Destination(PtxOperand operand) => operand.Kind switch
+    private int Destination(PtxOperand operand, Width width) => operand.Kind switch
     {
+        PtxOperandKind.Register when _file.WidthOf(operand.Register) != width =>
+            throw Error($"register {operand.Name} has the wrong width for the result of '{_at.Opcode}'"),
         PtxOperandKind.Register => _file.Offset(operand.Register),
         PtxOperandKind.Special when operand.Name == "_" => _file.Sink,
         _ => throw Error("the destination must be a register"),
@@ -252,38 +262,53 @@ internal sealed unsafe class Decoder
         int d = 0, int a = 0, int b = 0, int c = 0, int d1 = 0, int target = 0, bool negated = false, long immediate = 0) =>
         _code.Add(new Instruction
         {
-            Full = full, Masked = masked, Origin = origin, D = d, A = a, B = b, C = c, D1 = d1, Target = target, Negated = negated, Immediate = immediate,
+            Full = full,
+            Masked = masked,
+            Origin = origin,
+            D = d,
+            A = a,
+            B = b,
+            C = c,
+            D1 = d1,
+            Target = target,
+            Negated = negated,
+            Immediate = immediate,
         });
 
     private PtxException Error(string what) => new($"{_entry.Module}({_at.Line},{_at.Column}): {what} (kernel {_entry.Name}).");
 
-    private (HandlerPointer Full, HandlerPointer Masked) MemoryHandlers(bool load, bool shared, string type) => type switch
-    {
-        "b8" or "u8" => Pair<byte>(load, shared),
-        "s8" => Pair<sbyte>(load, shared),
-        "b16" or "u16" => Pair<ushort>(load, shared),
-        "s16" => Pair<short>(load, shared),
-        "b32" or "u32" or "s32" or "f32" => Pair<uint>(load, shared),
-        "b64" or "u64" or "s64" or "f64" => Pair<ulong>(load, shared),
-        _ => throw Error($"type '.{type}' of '{_at.Opcode}' is not supported"),
-    };
+    private (HandlerPointer Full, HandlerPointer Masked) MemoryHandlers<TLane>(bool load, bool shared, string type)
+        where TLane : unmanaged, INumber<TLane> => type switch
+        {
+            "b8" or "u8" => Handlers<byte, TLane>(load, shared),
+            "s8" => Handlers<sbyte, TLane>(load, shared),
+            "b16" or "u16" => Handlers<ushort, TLane>(load, shared),
+            "s16" => Handlers<short, TLane>(load, shared),
+            "s32" => Handlers<int, TLane>(load, shared),
+            "b32" or "u32" or "f32" => Handlers<uint, TLane>(load, shared),
+            "b64" or "u64" or "s64" or "f64" => Handlers<ulong, TLane>(load, shared),
+            _ => throw Error($"type '.{type}' of '{_at.Opcode}' is not supported"),
+        };
 
-    private (HandlerPointer, HandlerPointer) Pair<T>(bool load, bool shared)
-        where T : unmanaged, System.Numerics.INumber<T> =>
-        shared ? Pair<T, SharedSpace>(load) : Pair<T, GlobalSpace>(load);
+    private (HandlerPointer, HandlerPointer) Handlers<T, TLane>(bool load, bool shared)
+        where T : unmanaged, INumber<T>
+        where TLane : unmanaged, INumber<TLane> =>
+        shared ? Handlers<T, TLane, SharedSpace>(load) : Handlers<T, TLane, GlobalSpace>(load);
 
-    private (HandlerPointer, HandlerPointer) Pair<T, TSpace>(bool load)
-        where T : unmanaged, System.Numerics.INumber<T>
+    private (HandlerPointer, HandlerPointer) Handlers<T, TLane, TSpace>(bool load)
+        where T : unmanaged, INumber<T>
+        where TLane : unmanaged, INumber<TLane>
         where TSpace : struct, ISpace =>
-        _checks ? Pair<T, TSpace, Checked>(load) : Pair<T, TSpace, Unchecked>(load);
+        _checks ? Handlers<T, TLane, TSpace, Checked>(load) : Handlers<T, TLane, TSpace, Unchecked>(load);
 
-    private static (HandlerPointer, HandlerPointer) Pair<T, TSpace, TChecks>(bool load)
-        where T : unmanaged, System.Numerics.INumber<T>
+    private static (HandlerPointer, HandlerPointer) Handlers<T, TLane, TSpace, TChecks>(bool load)
+        where T : unmanaged, INumber<T>
+        where TLane : unmanaged, INumber<TLane>
         where TSpace : struct, ISpace
         where TChecks : struct, IChecks =>
         load
-            ? (new(&Memory.Load<T, TSpace, TChecks, AllLanes>), new(&Memory.Load<T, TSpace, TChecks, SomeLanes>))
-            : (new(&Memory.Store<T, TSpace, TChecks, AllLanes>), new(&Memory.Store<T, TSpace, TChecks, SomeLanes>));
+            ? (new(&Memory.Load<T, TLane, TSpace, TChecks, AllLanes>), new(&Memory.Load<T, TLane, TSpace, TChecks, SomeLanes>))
+            : (new(&Memory.Store<T, TLane, TSpace, TChecks, AllLanes>), new(&Memory.Store<T, TLane, TSpace, TChecks, SomeLanes>));
 
     /// <summary>A function pointer as a value that tuples can hold.</summary>
     private readonly struct HandlerPointer(delegate*<ref Lanes, in Instruction, void> value)

@@ -30,8 +30,10 @@ internal static unsafe class Memory
 {
     private static readonly Vector512<long> Iota = Vector512.Create(0L, 1, 2, 3, 4, 5, 6, 7);
 
-    public static void Load<T, TSpace, TChecks, TMask>(ref Lanes lanes, in Instruction i)
+    /// <summary>T is what memory holds; the register's lanes are uint or ulong, into which narrower values extend by their own sign.</summary>
+    public static void Load<T, TLane, TSpace, TChecks, TMask>(ref Lanes lanes, in Instruction i)
         where T : unmanaged, INumber<T>
+        where TLane : unmanaged, INumber<TLane>
         where TSpace : struct, ISpace
         where TChecks : struct, IChecks
         where TMask : struct, IMask
@@ -44,15 +46,19 @@ internal static unsafe class Memory
             uint active = TMask.Partial ? lanes.WarpMask(warp) : uint.MaxValue;
             if (active == 0) continue;
             long* addresses = (long*)(file + i.A) + warp * Lanes.WarpLanes;
-            if (sizeof(T) >= 4 && i.Elements == 1 && active == uint.MaxValue)
+            if (i.Elements == 1 && active == uint.MaxValue)
             {
                 long first = addresses[0], step = addresses[1] - first;
                 T* source = (T*)(first + shift);
-                T* target = (T*)(file + i.D) + warp * Lanes.WarpLanes;
-                if ((step == sizeof(T) || step == 0) && IsStrided(addresses, first, step))
+                TLane* target = (TLane*)(file + i.D) + warp * Lanes.WarpLanes;
+                if (step == 0 && IsStrided(addresses, first, step))
                 {
-                    if (step == 0) Fill(target, *source);
-                    else Copy(source, target);
+                    Fill(target, TLane.CreateTruncating(*source));
+                    continue;
+                }
+                if (sizeof(T) == sizeof(TLane) && step == sizeof(T) && IsStrided(addresses, first, step))
+                {
+                    Copy((TLane*)source, target);
                     continue;
                 }
             }
@@ -61,18 +67,20 @@ internal static unsafe class Memory
                 int lane = BitOperations.TrailingZeroCount(left);
                 T* source = (T*)(addresses[lane] + shift);
                 int at = warp * Lanes.WarpLanes + lane;
-                Put(file + i.D, at, source[0]);
+                ((TLane*)(file + i.D))[at] = TLane.CreateTruncating(source[0]);
                 if (i.Elements == 1) continue;
-                Put(file + i.D1, at, source[1]);
+                ((TLane*)(file + i.D1))[at] = TLane.CreateTruncating(source[1]);
                 if (i.Elements == 2) continue;
-                Put(file + i.D2, at, source[2]);
-                Put(file + i.D3, at, source[3]);
+                ((TLane*)(file + i.D2))[at] = TLane.CreateTruncating(source[2]);
+                ((TLane*)(file + i.D3))[at] = TLane.CreateTruncating(source[3]);
             }
         }
     }
 
-    public static void Store<T, TSpace, TChecks, TMask>(ref Lanes lanes, in Instruction i)
+    /// <summary>The low bits of each lane, as wide as T.</summary>
+    public static void Store<T, TLane, TSpace, TChecks, TMask>(ref Lanes lanes, in Instruction i)
         where T : unmanaged, INumber<T>
+        where TLane : unmanaged, INumber<TLane>
         where TSpace : struct, ISpace
         where TChecks : struct, IChecks
         where TMask : struct, IMask
@@ -85,7 +93,7 @@ internal static unsafe class Memory
             uint active = TMask.Partial ? lanes.WarpMask(warp) : uint.MaxValue;
             if (active == 0) continue;
             long* addresses = (long*)(file + i.A) + warp * Lanes.WarpLanes;
-            if (sizeof(T) >= 4 && i.Elements == 1 && active == uint.MaxValue)
+            if (sizeof(T) == sizeof(TLane) && i.Elements == 1 && active == uint.MaxValue)
             {
                 long first = addresses[0];
                 if (addresses[1] - first == sizeof(T) && IsStrided(addresses, first, sizeof(T)))
@@ -99,12 +107,12 @@ internal static unsafe class Memory
                 int lane = BitOperations.TrailingZeroCount(left);
                 T* target = (T*)(addresses[lane] + shift);
                 int at = warp * Lanes.WarpLanes + lane;
-                target[0] = Get<T>(file + i.D, at);
+                target[0] = T.CreateTruncating(((TLane*)(file + i.D))[at]);
                 if (i.Elements == 1) continue;
-                target[1] = Get<T>(file + i.D1, at);
+                target[1] = T.CreateTruncating(((TLane*)(file + i.D1))[at]);
                 if (i.Elements == 2) continue;
-                target[2] = Get<T>(file + i.D2, at);
-                target[3] = Get<T>(file + i.D3, at);
+                target[2] = T.CreateTruncating(((TLane*)(file + i.D2))[at]);
+                target[3] = T.CreateTruncating(((TLane*)(file + i.D3))[at]);
             }
         }
     }
@@ -155,17 +163,4 @@ internal static unsafe class Memory
         var all = Vector512.Create(value);
         for (int o = 0; o < Lanes.WarpLanes * sizeof(T); o += 64) Lanes.Store((byte*)target + o, all);
     }
-
-    /// <summary>Into a lane; what is narrower than 32 bits is extended by its own sign.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Put<T>(byte* register, int lane, T value)
-        where T : unmanaged, INumber<T>
-    {
-        if (sizeof(T) >= 4) ((T*)register)[lane] = value;
-        else ((int*)register)[lane] = int.CreateTruncating(value);
-    }
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static T Get<T>(byte* register, int lane)
-        where T : unmanaged, INumber<T> => sizeof(T) >= 4 ? ((T*)register)[lane] : T.CreateTruncating(((int*)register)[lane]);
 }

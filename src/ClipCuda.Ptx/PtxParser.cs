@@ -55,12 +55,25 @@ internal sealed class PtxParser
                     throw Error($"'{_token.Text}' is not supported at module level (supported: .entry, .shared, .file)");
             }
         }
-        // The file table stands at the end of what clang writes.
-        foreach (var instruction in entries.SelectMany(entry => entry.Instructions))
-        {
-            if (_files.TryGetValue(instruction.Location.File, out string? file)) instruction.Source = $"{file}:{instruction.Location.Line}";
-        }
+        NameSources(entries);
         return new PtxModule(_module, entries);
+    }
+
+    /// <summary>
+    /// The file table stands at the end of what clang writes. Lines of clang's own headers do not interest anybody: the last line before them counts.
+    /// </summary>
+    private void NameSources(List<PtxEntry> entries)
+    {
+        foreach (var entry in entries)
+        {
+            string? source = null;
+            foreach (var instruction in entry.Instructions)
+            {
+                if (_files.TryGetValue(instruction.Location.File, out string? file) && !file.StartsWith("clang/", StringComparison.Ordinal))
+                    source = $"{(file.StartsWith("./", StringComparison.Ordinal) ? file[2..] : file)}:{instruction.Location.Line}";
+                instruction.Source = source;
+            }
+        }
     }
 
     private PtxEntry ParseEntry()
@@ -339,8 +352,13 @@ internal sealed class PtxParser
             parser.Advance();
             entry.Instructions.Add(new PtxInstruction
             {
-                Opcode = opcode, Operands = [.. operands], Guard = guard, GuardNegated = negated,
-                Line = start.Line, Column = start.Column, Location = parser._location,
+                Opcode = opcode,
+                Operands = [.. operands],
+                Guard = guard,
+                GuardNegated = negated,
+                Line = start.Line,
+                Column = start.Column,
+                Location = parser._location,
             });
         }
 

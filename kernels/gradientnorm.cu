@@ -1,0 +1,33 @@
+// The global norm of all gradients, and the factor that clips it (as torch.nn.utils.clip_grad_norm_).
+//
+//   partial[k] = Σ g² over the k-th 8,192 elements
+//   norm = √Σ_k partial[k],  factor = max_norm > 0 ? min(1, max_norm / (norm + 1e-6)) : 1
+//
+// g: [count]; partial: [count / 8192]; result: [2] = norm, factor. Blocks of 256; `finish` is one block. Moves 4 bytes an element.
+// All terms are positive, so the relative error is at most (32 + 8 + 8 + partials / 256 + 8) roundings of 2^-24.
+#include "common/reduce.cuh"
+
+constexpr int Threads = 256;
+constexpr int PerThread = 32;
+
+KERNEL(Threads) gradientnorm_partial(float* partial, const float* g, long long count) {
+    __shared__ float scratch[Threads / WarpSize];
+    long long start = (long long)blockIdx.x * Threads * PerThread + threadIdx.x;
+    float squares = 0;
+    for (int k = 0; k < PerThread; ++k) {
+        long long i = start + k * Threads;
+        if (i < count) squares = fmaf(g[i], g[i], squares);
+    }
+    float sum = block_sum<Threads>(squares, scratch);
+    if (threadIdx.x == 0) partial[blockIdx.x] = sum;
+}
+
+KERNEL(Threads) gradientnorm_finish(float* result, const float* partial, int count, float max_norm) {
+    __shared__ float scratch[Threads / WarpSize];
+    float squares = 0;
+    for (int i = threadIdx.x; i < count; i += Threads) squares += partial[i];
+    float norm = sqrtf(block_sum<Threads>(squares, scratch));
+    if (threadIdx.x != 0) return;
+    result[0] = norm;
+    result[1] = max_norm > 0 ? fminf(1.0f, max_norm / (norm + 1e-6f)) : 1.0f;
+}

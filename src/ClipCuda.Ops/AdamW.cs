@@ -1,0 +1,57 @@
+using System.Runtime.InteropServices;
+using ClipCuda.Devices;
+
+namespace ClipCuda.Ops;
+
+/// <summary>
+/// AdamW (Loshchilov, Hutter 2019) as <c>torch.optim.AdamW</c> computes it, in one launch over all parameters. What changes from step to
+/// step is worked out in float64 on the host and read by the kernel from a small device buffer.
+/// </summary>
+public sealed class AdamW : IDisposable
+{
+    private readonly ParameterSet _parameters;
+    private readonly float _beta1, _beta2, _epsilon, _weightDecay;
+    private readonly DeviceBuffer _first, _second, _step;
+
+    /// <param name="weightDecay">Applied, times the learning rate, to the parameters that decay.</param>
+    public AdamW(ParameterSet parameters, float beta1, float beta2, float epsilon, float weightDecay)
+    {
+        _parameters = parameters;
+        (_beta1, _beta2, _epsilon, _weightDecay) = (beta1, beta2, epsilon, weightDecay);
+        var device = parameters.Device;
+        long bytes = parameters.Values.Bytes;
+        _first = device.Allocate(bytes, "AdamW first moments");
+        _second = device.Allocate(bytes, "AdamW second moments");
+        _step = device.Allocate(3 * sizeof(float), "AdamW step");
+        device.Clear(_first.Start, bytes);
+        device.Clear(_second.Start, bytes);
+    }
+
+    /// <summary>Steps taken so far.</summary>
+    public int StepCount { get; private set; }
+
+    /// <summary>Updates every parameter from its gradient, which stays as it is.</summary>
+    /// <param name="clip"><see cref="GradientNorm.Result"/>.</param>
+    public void Step(float learningRate, DevicePointer clip)
+    {
+        StepCount++;
+        ReadOnlySpan<float> step =
+        [
+            (float)(1 - (double)learningRate * _weightDecay),
+            (float)(learningRate / (1 - Math.Pow(_beta1, StepCount))),
+            (float)(1 / Math.Sqrt(1 - Math.Pow(_beta2, StepCount))),
+        ];
+        var device = _parameters.Device;
+        device.CopyToDevice(MemoryMarshal.AsBytes(step), _step.Start);
+        device.Kernel("adamw_step").Launch(
+            Shapes.Ceiling(_parameters.Elements, 256), 256, _parameters.Values.Data, _first.Start, _second.Start, _parameters.Gradients.Data, _step.Start, clip,
+            _parameters.Elements, _parameters.DecayedElements, _beta1, (float)(1 - (double)_beta1), _beta2, (float)(1 - (double)_beta2), _epsilon);
+    }
+
+    public void Dispose()
+    {
+        _first.Dispose();
+        _second.Dispose();
+        _step.Dispose();
+    }
+}

@@ -1,0 +1,43 @@
+namespace ClipCuda.Ops;
+
+/// <summary>
+/// The taps of an antialiased bicubic resize along one axis, as Pillow computes them (src/libImaging/Resample.c, precompute_coeffs and
+/// normalize_coeffs_8bpc): float64 weights of the cubic with a = −0.5 over 2·max(1, scale) input pixels either side, normalised to a sum
+/// of 1, rounded to 22 fractional bits.
+/// </summary>
+internal static class BicubicTaps
+{
+    private const int FractionBits = 22;
+
+    /// <summary>Rows of [from, count, weights…] for outputs [first, first + count) of <paramref name="output"/>, all of the same pitch.</summary>
+    public static (int[] Taps, int Pitch) Compute(int input, int output, int first, int count)
+    {
+        double scale = (double)input / output, filterScale = Math.Max(scale, 1), support = 2 * filterScale;
+        int pitch = 2 + (int)Math.Ceiling(support) * 2 + 1;
+        var taps = new int[count * pitch];
+        Span<double> weights = new double[pitch];
+        for (int i = 0; i < count; i++)
+        {
+            double centre = (first + i + 0.5) * scale, total = 0;
+            int from = Math.Max(0, (int)(centre - support + 0.5)), to = Math.Min(input, (int)(centre + support + 0.5));
+            for (int k = 0; k < to - from; k++) total += weights[k] = Cubic((k + from - centre + 0.5) * (1 / filterScale));
+            var row = taps.AsSpan(i * pitch, pitch);
+            (row[0], row[1]) = (from, to - from);
+            for (int k = 0; k < to - from; k++)
+            {
+                double weight = total == 0 ? weights[k] : weights[k] / total;
+                row[2 + k] = (int)((weight < 0 ? -0.5 : 0.5) + weight * (1 << FractionBits));
+            }
+        }
+        return (taps, pitch);
+    }
+
+    /// <summary>Keys' cubic convolution kernel with a = −0.5 (Keys 1981, equation 4).</summary>
+    private static double Cubic(double x)
+    {
+        const double A = -0.5;
+        x = Math.Abs(x);
+        if (x < 1) return ((A + 2) * x - (A + 3)) * x * x + 1;
+        return x < 2 ? (((x - 5) * x + 8) * x - 4) * A : 0;
+    }
+}

@@ -1,0 +1,150 @@
+using System.Runtime.InteropServices;
+using ClipCuda.Devices;
+
+namespace ClipCuda.Ops;
+
+/// <summary>
+/// How one image of a batch becomes a square: its tightly packed RGB bytes start at <paramref name="Offset"/>; the crop rectangle is
+/// resized as if it were the whole image, and the window at (WindowX, WindowY) of the result is taken.
+/// </summary>
+public readonly record struct PreprocessImage(
+    long Offset, int Width, int Height, int CropX, int CropY, int CropWidth, int CropHeight, int ResizedWidth, int ResizedHeight, int WindowX, int WindowY)
+{
+    /// <summary>
+    /// The whole image, its shorter side resized to <paramref name="size"/>, the longer one truncated to a whole number, the centre taken
+    /// (torchvision's Resize and CenterCrop; half a pixel rounds to even).
+    /// </summary>
+    public static PreprocessImage Centre(long offset, int width, int height, int size)
+    {
+        int resizedWidth = width <= height ? size : (int)((long)size * width / height);
+        int resizedHeight = width <= height ? (int)((long)size * height / width) : size;
+        return new(
+            offset, width, height, 0, 0, width, height, resizedWidth, resizedHeight,
+            (int)Math.Round((resizedWidth - size) / 2.0), (int)Math.Round((resizedHeight - size) / 2.0));
+    }
+
+    /// <summary>A rectangle of the image, resized to the square whatever its shape.</summary>
+    public static PreprocessImage Crop(long offset, int width, int height, int cropX, int cropY, int cropWidth, int cropHeight, int size) =>
+        new(offset, width, height, cropX, cropY, cropWidth, cropHeight, size, size, 0, 0);
+}
+
+/// <summary>
+/// Image bytes to pixels [n, 3, size, size] on the device: Pillow's antialiased bicubic resize to the byte, window, normalisation.
+/// Buffers and taps are kept from batch to batch.
+/// </summary>
+public sealed class Preprocess : IDisposable
+{
+    /// <summary>Mean of CLIP's training images, by channel (OpenAI's clip/clip.py).</summary>
+    public static ReadOnlySpan<float> ClipMean => [0.48145466f, 0.4578275f, 0.40821073f];
+
+    /// <summary>Standard deviation of CLIP's training images, by channel.</summary>
+    public static ReadOnlySpan<float> ClipDeviation => [0.26862954f, 0.26130258f, 0.27577711f];
+
+    // Random crops of photographs meet thousands of sizes; the taps of this many are kept.
+    private const int KeptAxes = 512;
+
+    private readonly Device _device;
+    private readonly int _size;
+    private readonly DeviceBuffer _normalisation;
+    private readonly Dictionary<(int Input, int Output, int First), (int[] Taps, int Pitch)> _axes = [];
+    private readonly Dictionary<string, DeviceBuffer> _buffers = new(StringComparer.Ordinal);
+    private readonly List<long> _table = [];
+    private readonly List<int> _taps = [];
+    private readonly Dictionary<(int Input, int Output, int First), int> _placed = [];
+
+    public Preprocess(Device device, int size, ReadOnlySpan<float> mean, ReadOnlySpan<float> deviation)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(size);
+        if (mean.Length != 3 || deviation.Length != 3) throw new ArgumentException("Mean and deviation have three channels.", nameof(mean));
+        (_device, _size) = (device, size);
+        _normalisation = device.Allocate(6 * sizeof(float), "normalisation");
+        device.CopyToDevice(MemoryMarshal.AsBytes<float>([.. mean, .. deviation]), _normalisation.Start);
+    }
+
+    /// <param name="rgb">The packed bytes of all images.</param>
+    /// <param name="pixels">[images, 3, size, size], overwritten.</param>
+    /// <exception cref="ArgumentException">An image, crop or window lies outside of what it is taken from.</exception>
+    public void Run(ReadOnlySpan<byte> rgb, ReadOnlySpan<PreprocessImage> images, Tensor pixels)
+    {
+        Shapes.Require(pixels, nameof(pixels), images.Length, 3, _size, _size);
+        if (images.IsEmpty) return;
+        _table.Clear();
+        _taps.Clear();
+        _placed.Clear();
+        if (_axes.Count > KeptAxes) _axes.Clear();
+        long rowBytes = 0;
+        int mostRows = 0;
+        for (int i = 0; i < images.Length; i++)
+        {
+            Check(images[i], rgb.Length, i);
+            int rows = AddToTable(images[i], rowBytes);
+            rowBytes += 3L * rows * _size;
+            mostRows = Math.Max(mostRows, rows);
+        }
+        var source = Upload("image bytes", rgb);
+        var table = Upload<long>("image table", CollectionsMarshal.AsSpan(_table));
+        var taps = Upload<int>("resize taps", CollectionsMarshal.AsSpan(_taps));
+        var between = Reserve("resized rows", rowBytes);
+        _device.Kernel("preprocess_horizontal")
+            .Launch(new(Shapes.Ceiling((long)mostRows * _size, 128), images.Length), 128, between, source, table, taps, _size);
+        _device.Kernel("preprocess_vertical")
+            .Launch(new(Shapes.Ceiling((long)_size * _size, 128), images.Length), 128, pixels.Data, between, table, taps, _normalisation.Start, _size);
+    }
+
+    public void Dispose()
+    {
+        _normalisation.Dispose();
+        foreach (var buffer in _buffers.Values) buffer.Dispose();
+        _buffers.Clear();
+    }
+
+    /// <summary>Adds an image's row to the table the kernels read; returns how many source rows its window needs.</summary>
+    private int AddToTable(PreprocessImage image, long rowBytes)
+    {
+        var (tapsX, pitchX, _) = Place(image.CropWidth, image.ResizedWidth, image.WindowX);
+        var (tapsY, pitchY, axisY) = Place(image.CropHeight, image.ResizedHeight, image.WindowY);
+        int firstRow = axisY[0], last = (_size - 1) * pitchY, rows = axisY[last] + axisY[last + 1] - firstRow;
+        long start = image.Offset + 3L * ((long)(image.CropY + firstRow) * image.Width + image.CropX);
+        _table.AddRange([start, 3L * image.Width, firstRow, rowBytes, rows, tapsX, pitchX, tapsY, pitchY]);
+        return rows;
+    }
+
+    private (int Start, int Pitch, int[] Taps) Place(int input, int output, int first)
+    {
+        var key = (input, output, first);
+        if (!_axes.TryGetValue(key, out var axis)) _axes.Add(key, axis = BicubicTaps.Compute(input, output, first, _size));
+        if (!_placed.TryGetValue(key, out int start))
+        {
+            _placed.Add(key, start = _taps.Count);
+            _taps.AddRange(axis.Taps);
+        }
+        return (start, axis.Pitch, axis.Taps);
+    }
+
+    private void Check(PreprocessImage image, int bytes, int index)
+    {
+        bool fits = image is { Offset: >= 0, Width: > 0, Height: > 0, CropX: >= 0, CropY: >= 0, CropWidth: > 0, CropHeight: > 0, WindowX: >= 0, WindowY: >= 0 }
+            && image.Offset + 3L * image.Width * image.Height <= bytes
+            && (long)image.CropX + image.CropWidth <= image.Width && (long)image.CropY + image.CropHeight <= image.Height
+            && (long)image.WindowX + _size <= image.ResizedWidth && (long)image.WindowY + _size <= image.ResizedHeight;
+        if (!fits) throw new ArgumentException($"Image {index} of the batch, {image}, does not fit in {bytes} bytes and a window of {_size}.", nameof(image));
+    }
+
+    private DevicePointer Upload<T>(string name, ReadOnlySpan<T> values)
+        where T : unmanaged
+    {
+        var bytes = MemoryMarshal.AsBytes(values);
+        var pointer = Reserve(name, bytes.Length);
+        _device.CopyToDevice(bytes, pointer);
+        return pointer;
+    }
+
+    /// <summary>A buffer of at least that size, kept for the next batch.</summary>
+    private DevicePointer Reserve(string name, long bytes)
+    {
+        if (_buffers.TryGetValue(name, out var buffer) && buffer.Bytes >= bytes) return buffer.Start;
+        buffer?.Dispose();
+        // A quarter more, so that batches of varying sizes soon stop allocating.
+        return (_buffers[name] = _device.Allocate(bytes + bytes / 4, name)).Start;
+    }
+}

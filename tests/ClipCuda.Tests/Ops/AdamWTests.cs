@@ -1,0 +1,69 @@
+using ClipCuda.Devices;
+using ClipCuda.Ops;
+
+namespace ClipCuda.Tests.Ops;
+
+public sealed class AdamWTests
+{
+    private const float Beta1 = 0.9f, Beta2 = 0.98f, Epsilon = 1e-6f, Decay = 0.1f;
+
+    private static readonly float[] LearningRates = [1e-2f, 7e-3f, 3e-3f, 1e-3f];
+
+    [TestCase("cpu", 1)]
+    [TestCase("cpu", 2)]
+    [TestCase("cpu:check", 2)]
+    public void Four_steps_match_the_reference_with_and_without_decay(string engine, int threads)
+    {
+        var random = new Random(5);
+        int[] counts = [67, 300];
+        float[][] values = [.. counts.Select(n => Draw(random, n))];
+        double[][] expected = [.. counts.Select((_, i) => Array.ConvertAll(values[i], x => (double)x))], m = [.. counts.Select(n => new double[n])], v = [.. counts.Select(n => new double[n])];
+        using var device = Device.Open(engine, threads);
+        using var parameters = new ParameterSet(device, [new ParameterSpec("bias", [67], Decays: false), new ParameterSpec("weight", [3, 100], Decays: true)]);
+        using var norm = new GradientNorm(parameters);
+        using var optimizer = new AdamW(parameters, Beta1, Beta2, Epsilon, Decay);
+        for (int i = 0; i < 2; i++) parameters[parameters.Names[i]].Upload(values[i]);
+        for (int step = 1; step <= LearningRates.Length; step++)
+        {
+            float[][] g = [.. counts.Select(n => Draw(random, n))];
+            for (int i = 0; i < 2; i++) parameters[parameters.Names[i]].Gradient!.Upload(g[i]);
+            norm.Compute(maxNorm: 5);
+            optimizer.Step(LearningRates[step - 1], norm.Result);
+            double total = Math.Sqrt(g.Sum(a => a.Sum(x => (double)x * x))), clip = Math.Min(1, 5 / (total + 1e-6));
+            for (int i = 0; i < 2; i++) Reference(expected[i], m[i], v[i], g[i], clip, LearningRates[step - 1], i == 1 ? Decay : 0, step);
+        }
+        Assert.That(optimizer.StepCount, Is.EqualTo(4));
+        // Each update is below 2·lr and carries a few relative roundings, 2e-6 with the norm's; the value rounds by 2^-24 a step.
+        for (int i = 0; i < 2; i++) Numbers.AssertClose(parameters[parameters.Names[i]].ToArray(), expected[i], 4 * 6e-8, 2.1e-2 * 2 * 4e-6, parameters.Names[i]);
+        Assert.That(parameters.Values.ToArray()[300..320], Is.All.Zero, "gaps stay zero");
+    }
+
+    [Test]
+    public void Moments_that_would_be_denormal_become_zero()
+    {
+        using var device = Device.Open("cpu", 1);
+        using var parameters = new ParameterSet(device, [new ParameterSpec("p", [2], Decays: false)]);
+        using var norm = new GradientNorm(parameters);
+        using var optimizer = new AdamW(parameters, Beta1, Beta2, Epsilon, Decay);
+        // 0.1·g is denormal for the first; g² underflows for both, so √v = 0 and the second moves by lr·m̂/ε.
+        parameters["p"].Gradient!.Upload([5e-38f, 5e-30f]);
+        norm.Compute(0);
+        optimizer.Step(1f, norm.Result);
+        Assert.That(parameters["p"].ToArray()[0], Is.Zero);
+        Assert.That(parameters["p"].ToArray()[1], Is.EqualTo(-5e-24f).Within(0.001).Percent);
+    }
+
+    private static void Reference(double[] p, double[] m, double[] v, float[] g, double clip, double rate, double decay, int step)
+    {
+        for (int i = 0; i < p.Length; i++)
+        {
+            double gradient = g[i] * clip;
+            p[i] *= 1 - rate * decay;
+            m[i] = Beta1 * m[i] + (1 - Beta1) * gradient;
+            v[i] = Beta2 * v[i] + (1 - Beta2) * gradient * gradient;
+            p[i] -= rate * (m[i] / (1 - Math.Pow(Beta1, step))) / (Math.Sqrt(v[i] / (1 - Math.Pow(Beta2, step))) + Epsilon);
+        }
+    }
+
+    private static float[] Draw(Random random, int count) => [.. Enumerable.Range(0, count).Select(_ => Numbers.Normal(random))];
+}

@@ -1,0 +1,48 @@
+using System.Runtime.InteropServices;
+using ClipCuda.Devices;
+using ClipCuda.Ops;
+
+namespace ClipCuda.Tests.Ops;
+
+public sealed class GradientNormTests
+{
+    /// <summary>Around the 8,192 elements of a block and the 256 partial sums of the second stage.</summary>
+    [TestCase(1, 0f)]
+    [TestCase(64, 1f)]
+    [TestCase(8_192, 1f)]
+    [TestCase(8_193, 1000f)]
+    [TestCase(2_200_001, 1f)]
+    public void The_norm_and_the_clip_factor_match_the_reference(int count, float maxNorm)
+    {
+        var random = new Random(count);
+        float[] g = [.. Enumerable.Range(0, count).Select(_ => Numbers.Normal(random))];
+        double norm = Math.Sqrt(g.Sum(x => (double)x * x));
+        uint[]? bits = null;
+        foreach (var (engine, threads) in (ReadOnlySpan<(string, int)>)[("cpu", 1), ("cpu", 2), ("cpu:check", 2)])
+        {
+            if (engine == "cpu:check" && count > 10_000) continue;
+            using var device = Device.Open(engine, threads);
+            using var parameters = new ParameterSet(device, [new ParameterSpec("p", [count], Decays: true)]);
+            using var gradientNorm = new GradientNorm(parameters);
+            parameters["p"].Gradient!.Upload(g);
+            gradientNorm.Compute(maxNorm);
+            var result = new float[2];
+            device.CopyToHost(gradientNorm.Result, MemoryMarshal.AsBytes(result.AsSpan()));
+            // Half of (32 + 16 + 2 + 8) roundings of 2^-24, all terms being positive.
+            Numbers.AssertClose(result, [norm, maxNorm > 0 ? Math.Min(1, maxNorm / (norm + 1e-6)) : 1], 2e-6, 0, engine);
+            Assert.That(gradientNorm.ReadNorm(), Is.EqualTo(result[0]));
+            Assert.That(result.Select(BitConverter.SingleToUInt32Bits), Is.EqualTo(bits ??= [.. result.Select(BitConverter.SingleToUInt32Bits)]), "the same bits on every engine");
+        }
+    }
+
+    [Test]
+    public void A_gradient_that_is_not_finite_shows_in_the_norm([Values(float.NaN, float.PositiveInfinity)] float bad)
+    {
+        using var device = Device.Open("cpu", 1);
+        using var parameters = new ParameterSet(device, [new ParameterSpec("p", [3], Decays: true)]);
+        using var gradientNorm = new GradientNorm(parameters);
+        parameters["p"].Gradient!.Upload([1, bad, 2]);
+        gradientNorm.Compute(1);
+        Assert.That(float.IsFinite(gradientNorm.ReadNorm()), Is.False);
+    }
+}

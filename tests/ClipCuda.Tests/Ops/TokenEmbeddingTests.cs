@@ -1,0 +1,35 @@
+using ClipCuda.Devices;
+using ClipCuda.Ops;
+
+namespace ClipCuda.Tests.Ops;
+
+public sealed class TokenEmbeddingTests
+{
+    /// <summary>One id everywhere crosses the chunks of 64 rows; few and many distinct ids.</summary>
+    [Test]
+    public void Matches_the_reference_and_its_gradients([Values(1, 7, 13)] int batch, [Values(1, 11)] int sequence, [Values(1, 4, 50)] int distinct, [Values(1, 129)] int width)
+    {
+        const int Vocabulary = 50;
+        var random = new Random(3);
+        int[] tokens = [.. Enumerable.Range(0, batch * sequence).Select(_ => Vocabulary - 1 - random.Next(distinct))];
+        new OpTest
+        {
+            Inputs = [OpInput.Parameter("table", [Vocabulary, width]), OpInput.Parameter("positions", [sequence, width])],
+            Op = (tape, t) => TokenEmbedding.Forward(tape, tokens, batch, t[0], t[1]),
+            Reference = x => [.. tokens.SelectMany((id, i) => Enumerable.Range(0, width).Select(c => x[0][id * width + c] + x[1][i % sequence * width + c]))],
+            OutputShape = [batch, sequence, width],
+            ForwardTolerance = 6e-8, // one rounding
+            GradientTolerance = 1e-5, // up to 143 rows of one id, in chunks of 64
+        }.Run();
+    }
+
+    [Test]
+    public void A_token_outside_the_vocabulary_is_named()
+    {
+        using var device = Device.Open("cpu", 1);
+        using var tape = new Tape(device);
+        Assert.That(
+            () => TokenEmbedding.Forward(tape, [0, 1, 2, 9], 2, tape.Allocate(9, 4), tape.Allocate(2, 4)),
+            Throws.ArgumentException.With.Message.Contains("Caption 1 of the batch holds token 9 at position 1; the vocabulary has 9"));
+    }
+}
