@@ -1,0 +1,72 @@
+using ClipCuda.Devices;
+using ClipCuda.Ops;
+
+namespace ClipCuda.Model;
+
+/// <summary>CLIP: a vision transformer and a text transformer into one embedding space (Radford et al. 2021). Owns its parameters.</summary>
+public sealed class ClipModel : IDisposable
+{
+    private readonly Transformer _vision;
+    private readonly Transformer _text;
+
+    /// <summary>A model whose parameters are zero; initialise or load them.</summary>
+    /// <exception cref="ArgumentException">The configuration does not make sense.</exception>
+    public ClipModel(Device device, ClipConfig config, WeightDecayScope decay = WeightDecayScope.All)
+    {
+        Config = config.Validate();
+        Parameters = new ParameterSet(device, ParameterNames.Of(config, decay));
+        _vision = new Transformer(Parameters, "visual.transformer", config.Vision.Layers, config.Vision.Heads, causal: false, config);
+        _text = new Transformer(Parameters, "transformer", config.Text.Layers, config.Text.Heads, causal: true, config);
+    }
+
+    public ClipConfig Config { get; }
+
+    public ParameterSet Parameters { get; }
+
+    /// <summary>The logarithm of what logits are multiplied by, shape [].</summary>
+    public Tensor LogitScale => Parameters[ParameterNames.LogitScale];
+
+    /// <param name="pixels">[batch, 3, image size, image size], normalised.</param>
+    /// <returns>[batch, embed dim], rows of unit length.</returns>
+    public Tensor EncodeImage(Tape tape, Tensor pixels)
+    {
+        int size = Config.Vision.ImageSize;
+        if (pixels.Shape is not [var batch, 3, var height, var width] || height != size || width != size)
+            throw new ArgumentException($"pixels have shape {pixels.ShapeText}, the model takes [batch, 3, {size}, {size}].", nameof(pixels));
+        var x = PatchEmbedding.Forward(
+            tape, pixels, Parameters["visual.conv1.weight"], Parameters["visual.class_embedding"], Parameters["visual.positional_embedding"]);
+        if (Config.Vision.LnPre) x = Norm(tape, x, "visual.ln_pre");
+        x = _vision.Forward(tape, x);
+        // Norms act on rows, so the pooled ones are all that have to be normalised.
+        x = Norm(tape, GatherRows.Forward(tape, x, new int[batch]), "visual.ln_post");
+        return L2Normalize.Forward(tape, Projection.Forward(tape, x, Parameters["visual.proj"]));
+    }
+
+    /// <param name="tokens">batch · context length ids: start, words, end, zeros. Pooled at the largest id of a caption, its end token.</param>
+    /// <returns>[batch, embed dim], rows of unit length.</returns>
+    public Tensor EncodeText(Tape tape, ReadOnlySpan<int> tokens, int batch)
+    {
+        int context = Config.Text.ContextLength;
+        if (tokens.Length != (long)batch * context) throw new ArgumentException($"{tokens.Length} ids are not {batch} captions of {context}.", nameof(tokens));
+        var end = new int[batch];
+        for (int b = 0; b < batch; b++) end[b] = IndexOfLargest(tokens.Slice(b * context, context));
+        var x = TokenEmbedding.Forward(tape, tokens, batch, Parameters["token_embedding.weight"], Parameters["positional_embedding"]);
+        x = _text.Forward(tape, x);
+        x = Norm(tape, GatherRows.Forward(tape, x, end), "ln_final");
+        return L2Normalize.Forward(tape, Projection.Forward(tape, x, Parameters["text_projection"]));
+    }
+
+    public void Dispose() => Parameters.Dispose();
+
+    private Tensor Norm(Tape tape, Tensor x, string name) => LayerNorm.Forward(tape, x, Parameters[$"{name}.weight"], Parameters[$"{name}.bias"]);
+
+    private static int IndexOfLargest(ReadOnlySpan<int> ids)
+    {
+        int at = 0;
+        for (int i = 1; i < ids.Length; i++)
+        {
+            if (ids[i] > ids[at]) at = i;
+        }
+        return at;
+    }
+}

@@ -1,0 +1,118 @@
+using System.Text.Json;
+
+namespace ClipCuda.Model;
+
+/// <summary>
+/// Reads a model configuration in two dialects: open_clip's <c>model_cfg</c> (<c>head_width</c>, <c>no_ln_pre</c>) and this project's keys
+/// (<c>heads</c>, <c>ln_pre</c>, <c>qkv_bias</c>). Writes open_clip's own keys only.
+/// </summary>
+public static class ConfigJson
+{
+    private static readonly string[] TopKeys = ["embed_dim", "quick_gelu", "qkv_bias", "vision_cfg", "text_cfg"];
+    private static readonly string[] VisionKeys = ["image_size", "patch_size", "width", "layers", "heads", "head_width", "ln_pre", "no_ln_pre", "mlp_ratio"];
+    private static readonly string[] TextKeys = ["context_length", "vocab_size", "width", "layers", "heads", "mlp_ratio"];
+
+    /// <param name="source">What an error calls the text: its file.</param>
+    /// <param name="qkvBias">What an absent <c>qkv_bias</c> means.</param>
+    /// <exception cref="InvalidDataException">A key is missing, unknown or of the wrong type; the message names it.</exception>
+    public static ClipConfig Read(JsonElement json, string source, bool qkvBias)
+    {
+        var top = new JsonSection(json, "", source, TopKeys);
+        var vision = top.Section("vision_cfg", VisionKeys);
+        var text = top.Section("text_cfg", TextKeys);
+        int visionWidth = vision.Int("width");
+        int heads = vision.Has("heads") ? vision.Int("heads") : HeadsOf(vision, visionWidth);
+        bool lnPre = vision.Has("ln_pre") ? vision.Bool("ln_pre") : !vision.Bool("no_ln_pre", absent: false);
+        foreach (var section in (ReadOnlySpan<JsonSection>)[vision, text])
+        {
+            if (section.Has("mlp_ratio") && section.Number("mlp_ratio") != ClipConfig.MlpRatio) throw section.Error("mlp_ratio", $"must be {ClipConfig.MlpRatio}");
+        }
+        var config = new ClipConfig(
+            top.Int("embed_dim"),
+            new VisionConfig(vision.Int("image_size"), vision.Int("patch_size"), visionWidth, vision.Int("layers"), heads, lnPre),
+            new TextConfig(text.Int("context_length"), text.Int("vocab_size"), text.Int("width"), text.Int("layers"), text.Int("heads")),
+            top.Bool("quick_gelu", absent: false), top.Bool("qkv_bias", absent: qkvBias));
+        try
+        {
+            return config.Validate();
+        }
+        catch (ArgumentException error)
+        {
+            throw new InvalidDataException($"{source}: {error.Message}", error);
+        }
+    }
+
+    /// <summary>open_clip's <c>model_cfg</c> of a configuration.</summary>
+    public static void WriteModelCfg(Utf8JsonWriter writer, ClipConfig config)
+    {
+        writer.WriteStartObject();
+        writer.WriteNumber("embed_dim", config.EmbedDim);
+        writer.WriteBoolean("quick_gelu", config.QuickGelu);
+        writer.WriteStartObject("vision_cfg");
+        writer.WriteNumber("image_size", config.Vision.ImageSize);
+        writer.WriteNumber("layers", config.Vision.Layers);
+        writer.WriteNumber("width", config.Vision.Width);
+        writer.WriteNumber("head_width", config.Vision.Width / config.Vision.Heads);
+        writer.WriteNumber("patch_size", config.Vision.PatchSize);
+        writer.WriteBoolean("no_ln_pre", !config.Vision.LnPre);
+        writer.WriteEndObject();
+        writer.WriteStartObject("text_cfg");
+        writer.WriteNumber("context_length", config.Text.ContextLength);
+        writer.WriteNumber("vocab_size", config.Text.VocabSize);
+        writer.WriteNumber("width", config.Text.Width);
+        writer.WriteNumber("heads", config.Text.Heads);
+        writer.WriteNumber("layers", config.Text.Layers);
+        writer.WriteEndObject();
+        writer.WriteEndObject();
+    }
+
+    private static int HeadsOf(JsonSection vision, int width)
+    {
+        // open_clip's default (CLIPVisionCfg.head_width).
+        int headWidth = vision.Has("head_width") ? vision.Int("head_width") : 64;
+        if (headWidth < 1 || width % headWidth != 0) throw vision.Error("head_width", $"is {headWidth}, which does not divide width {width}");
+        return width / headWidth;
+    }
+}
+
+/// <summary>One object of a configuration file; errors name the file and the key's path.</summary>
+internal sealed class JsonSection
+{
+    private readonly JsonElement _json;
+    private readonly string _path;
+    private readonly string _source;
+
+    public JsonSection(JsonElement json, string path, string source, ReadOnlySpan<string> known)
+    {
+        (_json, _path, _source) = (json, path, source);
+        if (json.ValueKind != JsonValueKind.Object) throw new InvalidDataException($"{source}: '{path.TrimEnd('.')}' is no object.");
+        foreach (var property in json.EnumerateObject())
+        {
+            if (!known.Contains(property.Name)) throw Error(property.Name, $"is not supported here; known are {string.Join(", ", known.ToArray())}");
+        }
+    }
+
+    public bool Has(string key) => _json.TryGetProperty(key, out _);
+
+    public JsonSection Section(string key, ReadOnlySpan<string> known) => new(Get(key), $"{_path}{key}.", _source, known);
+
+    public int Int(string key) =>
+        Get(key) is { ValueKind: JsonValueKind.Number } value && value.TryGetInt32(out int number) ? number : throw Error(key, "is no whole number");
+
+    public double Number(string key) => Get(key) is { ValueKind: JsonValueKind.Number } value ? value.GetDouble() : throw Error(key, "is no number");
+
+    public bool Bool(string key, bool? absent = null)
+    {
+        if (absent is { } value && !Has(key)) return value;
+        return Get(key).ValueKind switch
+        {
+            JsonValueKind.True => true,
+            JsonValueKind.False => false,
+            _ => throw Error(key, "is neither true nor false"),
+        };
+    }
+
+    public InvalidDataException Error(string key, string what) => new($"{_source}: '{_path}{key}' {what}.");
+
+    private JsonElement Get(string key) => _json.TryGetProperty(key, out var value) ? value : throw Error(key, "is missing");
+}
