@@ -1,0 +1,128 @@
+using System.CommandLine;
+using ClipCuda.Data;
+using ClipCuda.Model;
+using ClipCuda.Training;
+
+namespace ClipCuda.Cli;
+
+/// <summary>
+/// <c>train</c>: without arguments the bundled drawings with the preset made for them; with <c>--train-csv</c> one's own data, by default with
+/// the reference's ViT-B/32. A preset gives every number, a flag changes one.
+/// </summary>
+internal sealed class TrainCommand
+{
+    private readonly Option<string?> _trainCsv = Text("--train-csv", "file", "training data: a CSV file with the columns image_path and caption (default: the bundled drawings)");
+    private readonly Option<string?> _valCsv = Text("--val-csv", "file", "data for the evaluation after epochs (default: none, or the bundled drawings')");
+    private readonly Option<string?> _imgRoot = Text("--img-root", "folder", "what image paths are relative to (default: the folder of the CSV file)");
+    private readonly Option<int?> _epochs = NumberOption.Whole("--epochs", "passes over the data", least: 1);
+    private readonly Option<int?> _batchSize = NumberOption.Whole("--batch-size", "pairs a step", least: 1);
+    private readonly Option<float?> _lr = NumberOption.Real("--lr", "learning rate after the warm-up", positive: true);
+    private readonly Option<float?> _weightDecay = NumberOption.Real("--weight-decay", "weight decay of AdamW");
+    private readonly Option<float?> _beta1 = NumberOption.Real("--beta1", "decay of AdamW's first moment", limit: 1);
+    private readonly Option<float?> _beta2 = NumberOption.Real("--beta2", "decay of AdamW's second moment", limit: 1);
+    private readonly Option<float?> _eps = NumberOption.Real("--eps", "epsilon of AdamW", positive: true);
+    private readonly Option<float?> _gradClipNorm = NumberOption.Real("--grad-clip-norm", "largest norm of the gradients; 0 does not clip");
+    private readonly Option<int?> _warmup = NumberOption.Whole("--warmup", "steps over which the learning rate rises", least: 0);
+    private readonly Option<int?> _seed = NumberOption.Whole("--seed", "seed of weights, order, captions and crops", least: 0);
+    private readonly Option<string?> _modelName = Text("--model-name", "name", $"preset: {string.Join(", ", Presets.All.Select(preset => preset.Name))} (default: {Presets.Sample}; {Presets.Default} with --train-csv)", "--model");
+    private readonly ModelFlags _model = new();
+    private readonly Option<int?> _workers = NumberOption.Whole("--num-workers", "threads that decode images ahead; changes no result (default: 2)", least: 0, "--workers");
+    private readonly Option<int?> _threads = NumberOption.Whole("--threads", "threads that compute; changes no result (default: one a core)", least: 1);
+    private readonly Option<string?> _device = Text("--device", "name", $"{string.Join(", ", Devices.Device.Names)} (default: auto)");
+    private readonly Option<string?> _logs = Text("--logs", "folder", "where the run's folder is made (default: logs)");
+    private readonly Option<string?> _name = Text("--name", "name", "name of the run's folder (default: date, time and model)");
+    private readonly Option<int?> _logEveryNSteps = NumberOption.Whole("--log-every-n-steps", "steps from one line of the log to the next (default: 10)", least: 1);
+    private readonly Option<int?> _valFrequency = NumberOption.Whole("--val-frequency", "epochs from one evaluation to the next (default: 1)", least: 1);
+    private readonly Option<int?> _saveFrequency = NumberOption.Whole("--save-frequency", "epochs from one checkpoint to the next; the last and the best are kept (default: 1)", least: 1);
+    private readonly Option<bool> _strict = new("--strict") { Description = "make skipped images and cut captions errors" };
+
+    private TrainCommand() { }
+
+    public static Command Create()
+    {
+        var train = new TrainCommand();
+        var command = new Command("train", "Train a model; without arguments a small one on the bundled drawings.")
+        {
+            train._trainCsv, train._valCsv, train._imgRoot, train._epochs, train._batchSize, train._lr, train._weightDecay, train._beta1, train._beta2,
+            train._eps, train._gradClipNorm, train._warmup, train._seed, train._modelName,
+        };
+        train._model.AddTo(command);
+        foreach (var option in new Option[] { train._workers, train._threads, train._device, train._logs, train._name, train._logEveryNSteps, train._valFrequency, train._saveFrequency, train._strict })
+            command.Add(option);
+        command.SetAction(train.Run);
+        return command;
+    }
+
+    private int Run(ParseResult parsed)
+    {
+        var options = Options(parsed);
+        var output = parsed.InvocationConfiguration.Output;
+        bool live = ReferenceEquals(output, Console.Out) && !Console.IsOutputRedirected;
+        var console = new TrainingConsole(output, live, options.LogEveryNSteps);
+        using var stop = new StopSignals(() => console.Note("Stopping after this step; once more stops at once."));
+        try
+        {
+            using var trainer = new Trainer(options, console);
+            console.Finish(console.Show(() => trainer.Run(stop.Token)));
+            return 0;
+        }
+        catch (OperationCanceledException) when (stop.Token.IsCancellationRequested)
+        {
+            output.WriteLine("Stopped; the checkpoints of the epochs done are kept.");
+            return stop.ExitCode;
+        }
+    }
+
+    private TrainingOptions Options(ParseResult parsed)
+    {
+        string? trainCsv = parsed.GetValue(_trainCsv), valCsv = parsed.GetValue(_valCsv);
+        var preset = Preset(parsed.GetValue(_modelName) ?? (trainCsv is null ? Presets.Sample : Presets.Default));
+        if (trainCsv is null)
+        {
+            string sample = Path.Combine(DataFolder.Find(), "emoji");
+            trainCsv = Path.Combine(sample, "train.csv");
+            valCsv ??= Path.Combine(sample, "val.csv");
+        }
+        var options = TrainingOptions.Of(preset, trainCsv, valCsv);
+        string device = parsed.GetValue(_device) ?? options.Device;
+        if (!Devices.Device.Names.Contains(device)) throw new UsageException($"There is no device '{device}'; there are {string.Join(", ", Devices.Device.Names)}.");
+        return options with
+        {
+            ImageRoot = parsed.GetValue(_imgRoot),
+            Model = _model.Apply(options.Model, parsed),
+            Epochs = parsed.GetValue(_epochs) ?? options.Epochs,
+            BatchSize = parsed.GetValue(_batchSize) ?? options.BatchSize,
+            LearningRate = parsed.GetValue(_lr) ?? options.LearningRate,
+            WeightDecay = parsed.GetValue(_weightDecay) ?? options.WeightDecay,
+            Beta1 = parsed.GetValue(_beta1) ?? options.Beta1,
+            Beta2 = parsed.GetValue(_beta2) ?? options.Beta2,
+            Epsilon = parsed.GetValue(_eps) ?? options.Epsilon,
+            GradClipNorm = parsed.GetValue(_gradClipNorm) ?? options.GradClipNorm,
+            Warmup = parsed.GetValue(_warmup) ?? options.Warmup,
+            Seed = parsed.GetValue(_seed) ?? options.Seed,
+            Workers = parsed.GetValue(_workers) ?? options.Workers,
+            Threads = parsed.GetValue(_threads) ?? options.Threads,
+            Device = device,
+            Logs = parsed.GetValue(_logs) ?? options.Logs,
+            Name = parsed.GetValue(_name),
+            LogEveryNSteps = parsed.GetValue(_logEveryNSteps) ?? options.LogEveryNSteps,
+            ValFrequency = parsed.GetValue(_valFrequency) ?? options.ValFrequency,
+            SaveFrequency = parsed.GetValue(_saveFrequency) ?? options.SaveFrequency,
+            Strict = parsed.GetValue(_strict),
+        };
+    }
+
+    private static Preset Preset(string name)
+    {
+        try
+        {
+            return Presets.Find(name);
+        }
+        catch (ArgumentException e)
+        {
+            throw new UsageException(e.Message);
+        }
+    }
+
+    private static Option<string?> Text(string name, string value, string description, params string[] aliases) => new(name, aliases) { Description = description, HelpName = value };
+}

@@ -1,0 +1,112 @@
+using System.Diagnostics;
+using ClipCuda.Training;
+using Spectre.Console;
+
+namespace ClipCuda.Cli;
+
+/// <summary>
+/// Shows a run: on a terminal with a line that is drawn anew as steps are done, elsewhere (a file, a pipe) with a line for every so many steps.
+/// </summary>
+internal sealed class TrainingConsole : ITrainingProgress
+{
+    private readonly IAnsiConsole _console;
+    private readonly TextWriter _output;
+    private readonly bool _live;
+    private readonly int _logEveryNSteps;
+    private readonly Stopwatch _time = new();
+    private ProgressTask? _task;
+    private int _epochs;
+    private long _steps;
+
+    /// <param name="live">Whether <paramref name="output"/> is a terminal.</param>
+    public TrainingConsole(TextWriter output, bool live, int logEveryNSteps)
+    {
+        _output = output;
+        _live = live;
+        _logEveryNSteps = logEveryNSteps;
+        _console = AnsiConsole.Create(new AnsiConsoleSettings { Out = new AnsiConsoleOutput(output) });
+    }
+
+    /// <summary>Runs the training, with a progress line below its notes if this is a terminal.</summary>
+    public T Show<T>(Func<T> training)
+    {
+        if (!_live) return training();
+        return _console.Progress()
+            .AutoClear(true)
+            .Columns(new ProgressBarColumn { Width = 12 }, new TaskDescriptionColumn { Alignment = Justify.Left })
+            .Start(context =>
+            {
+                _task = context.AddTask("first step", autoStart: false, maxValue: 1);
+                try
+                {
+                    return training();
+                }
+                finally
+                {
+                    _task.StopTask();
+                    _task = null;
+                }
+            });
+    }
+
+    public void Note(string line)
+    {
+        if (_live) _console.MarkupLineInterpolated($"{line}");
+        else _output.WriteLine(line);
+    }
+
+    public void Begin(int epochs, int stepsPerEpoch)
+    {
+        (_epochs, _steps) = (epochs, (long)epochs * stepsPerEpoch);
+        _time.Restart();
+        if (_task is null) return;
+        _task.MaxValue = _steps;
+        _task.StartTask();
+    }
+
+    public void Step(StepReport step)
+    {
+        if (_task is not null)
+        {
+            _task.Value = step.Step;
+            _task.Description = Markup.Escape(Line(step));
+        }
+        else if (step.Step % _logEveryNSteps == 0 || step.Step == _steps)
+        {
+            _output.WriteLine(Line(step));
+        }
+    }
+
+    public void Evaluation(int epoch, RetrievalReport report, TimeSpan duration) =>
+        Note($"epoch {epoch}/{_epochs} evaluated: loss {report.Loss:F3}, R@1/5/10 image→text {Percent(report.ImageToText)} %, text→image {Percent(report.TextToImage)} % ({duration.TotalSeconds:F1} s)");
+
+    /// <summary>The last evaluation as a table, how long it took, and where the results are.</summary>
+    public void Finish(TrainingSummary summary)
+    {
+        if (summary.Evaluation is { } report)
+        {
+            var table = new Table { Border = TableBorder.Simple };
+            foreach (string column in new[] { $"{report.Images:N0} images, {report.Captions:N0} captions", "R@1", "R@5", "R@10", "median rank" }) table.AddColumn(column, c => c.RightAligned());
+            table.Columns[0].LeftAligned();
+            AddRow("image → text", report.ImageToText);
+            AddRow("text → image", report.TextToImage);
+            _console.Write(table);
+
+            void AddRow(string name, Recall recall) =>
+                table.AddRow(name, $"{100 * recall.At1:F1} %", $"{100 * recall.At5:F1} %", $"{100 * recall.At10:F1} %", $"{recall.MedianRank}");
+        }
+        _output.WriteLine($"Trained in {Duration(_time.Elapsed)}.");
+        _output.WriteLine($"Results: {summary.Folder} (metrics.csv, out.log, params.txt)");
+        _output.WriteLine($"Checkpoint: {summary.LastCheckpoint}" + (summary.BestCheckpoint is { } best && best != summary.LastCheckpoint ? $" (best: {best})" : ""));
+    }
+
+    private string Line(StepReport step)
+    {
+        var left = _time.Elapsed / step.Step * (_steps - step.Step);
+        return $"epoch {step.Epoch}/{_epochs} step {step.Step}/{_steps} loss {step.Loss:F3} scale {step.LogitScale:F1} {step.SamplesPerSecond:F0}/s wait {step.DataSeconds:F2}s ETA {Duration(left)}";
+    }
+
+    private static string Percent(Recall recall) => $"{100 * recall.At1:F1}/{100 * recall.At5:F1}/{100 * recall.At10:F1}";
+
+    private static string Duration(TimeSpan time) => time.TotalHours >= 1 ? $"{(int)time.TotalHours}h{time.Minutes:00}m" : time.TotalMinutes >= 1 ? $"{time.Minutes}m{time.Seconds:00}s" : $"{time.Seconds}s";
+}

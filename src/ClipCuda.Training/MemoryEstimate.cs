@@ -1,0 +1,124 @@
+using ClipCuda.Data;
+using ClipCuda.Devices;
+using ClipCuda.Model;
+using ClipCuda.Ops;
+
+namespace ClipCuda.Training;
+
+/// <summary>
+/// How much memory a run takes, found by running a step and an evaluation's batch on a <see cref="MeasuringDevice"/>, to which is added
+/// what the loaders, the GEMM's workspace and the writing of a checkpoint take on the host.
+/// </summary>
+public sealed class MemoryEstimate
+{
+    private const long WorkspaceBytes = 64 << 20; // packed panels of GEMM, registers of the interpreter's threads, compiled code
+    private const double BufferSlack = 1.5; // a growing buffer is made half as large again as it has to be
+    private const int SampledImages = 8;
+
+    private readonly TrainingOptions _options;
+    private readonly int _valImages, _valCaptions;
+    private readonly int _width, _height;
+
+    /// <param name="train">Of which some images are decoded, to know how large they are.</param>
+    public MemoryEstimate(TrainingOptions options, CsvDataset train, CsvDataset? val)
+    {
+        _options = options;
+        (_valImages, _valCaptions) = (val?.Samples.Count ?? 0, val?.Rows.Count ?? 0);
+        (_width, _height) = TypicalSize(train);
+        Parameters = Measure(1).Parameters;
+    }
+
+    /// <summary>Parameters of the model.</summary>
+    public long Parameters { get; }
+
+    /// <summary>Bytes a run with that batch size takes.</summary>
+    public long Bytes(int batchSize)
+    {
+        long device = Measure(batchSize).PeakBytes;
+        long hostBatch = (long)(BufferSlack * batchSize * _width * _height * 3);
+        long loaders = (_valImages > 0 ? 2 : 1) * (_options.Workers + 2L) * hostBatch;
+        long checkpoint = Parameters * sizeof(float);
+        return device + loaders + checkpoint + WorkspaceBytes;
+    }
+
+    /// <summary>The largest batch size up to a bound that fits into so many bytes; 0 if none does.</summary>
+    public int LargestBatch(long free, int most)
+    {
+        int fits = 0, tooLarge = most + 1;
+        while (tooLarge - fits > 1)
+        {
+            int middle = fits + (tooLarge - fits) / 2;
+            if (Bytes(middle) <= free) fits = middle;
+            else tooLarge = middle;
+        }
+        return fits;
+    }
+
+    /// <summary>Says what is needed and what is free.</summary>
+    /// <exception cref="ArgumentException">The run does not fit; the message names the largest batch that does.</exception>
+    public string Check(long free)
+    {
+        int batch = _options.BatchSize;
+        long needed = Bytes(batch);
+        string line = $"a batch of {batch} needs about {Format(needed)}, {Format(free)} are free";
+        if (needed <= free) return $"Memory: {line}.";
+        int largest = LargestBatch(free, batch - 1);
+        throw new ArgumentException(
+            largest > 0
+                ? $"Not enough memory: {line}; the largest batch that fits is {largest} (--batch-size {largest})."
+                : $"Not enough memory: {line}; not even a batch of 1 fits, so use a smaller model or free some memory.");
+    }
+
+    internal static string Format(long bytes) => bytes >= 1L << 30 ? $"{bytes / (double)(1 << 30):F1} GiB" : $"{bytes / (double)(1 << 20):F0} MiB";
+
+    private (long PeakBytes, long Parameters) Measure(int batchSize)
+    {
+        using var device = new MeasuringDevice();
+        using var model = new ClipModel(device, _options.Model, _options.WeightDecayScope);
+        using var step = new TrainingStep(model, _options);
+        byte[] rgb = new byte[3L * _width * _height];
+        var images = new ImageSlot[batchSize];
+        Array.Fill(images, new ImageSlot(0, _width, _height, 0, 0, _width, _height));
+        // As many different tokens as can be: each has a row of partial sums in backward.
+        int[] tokens = [.. Enumerable.Range(0, batchSize * _options.Model.Text.ContextLength).Select(i => i % _options.Model.Text.VocabSize)];
+        step.Run(rgb, images, tokens, 0);
+        if (_valImages > 0)
+        {
+            // The last batch is smaller, and its activations are buffers of their own.
+            int rest = _valImages % batchSize;
+            if (rest > 0) Encode(model, step, rgb, images.AsSpan(0, rest), tokens.AsSpan(0, rest * _options.Model.Text.ContextLength));
+            device.Allocate(sizeof(float) * (long)_options.Model.EmbedDim * ((long)_valImages + _valCaptions), "embeddings");
+        }
+        // The images above are one and the same; Preprocess keeps room for all of them and a quarter more.
+        return (device.PeakBytes + (batchSize - 1L) * rgb.Length * 5 / 4, model.Parameters.Count);
+    }
+
+    private static void Encode(ClipModel model, TrainingStep step, byte[] rgb, ReadOnlySpan<ImageSlot> images, ReadOnlySpan<int> tokens)
+    {
+        var pixels = PixelInput.Run(step.Tape, step.Preprocess, rgb, images, model.Config.Vision.ImageSize, ImageFit.Centre);
+        ClipLoss.Forward(step.Tape, model.EncodeImage(step.Tape, pixels), model.EncodeText(step.Tape, tokens, images.Length), model.LogitScale);
+        step.Tape.Reset();
+    }
+
+    /// <summary>A size with the mean area of the first images that can be decoded.</summary>
+    private static (int Width, int Height) TypicalSize(CsvDataset data)
+    {
+        double area = 0;
+        int decoded = 0;
+        foreach (var sample in data.Samples.Take(SampledImages))
+        {
+            try
+            {
+                var image = ImageDecoder.Decode(sample.Path);
+                area += (double)image.Width * image.Height;
+                decoded++;
+            }
+            catch (Exception e) when (e is IOException or InvalidDataException or UnauthorizedAccessException)
+            {
+                // The loader reports this image when it comes to it; here it only has no size.
+            }
+        }
+        int side = decoded == 0 ? 1 : (int)Math.Ceiling(Math.Sqrt(area / decoded));
+        return (side, side);
+    }
+}

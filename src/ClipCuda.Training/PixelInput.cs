@@ -1,0 +1,33 @@
+using ClipCuda.Data;
+using ClipCuda.Ops;
+
+namespace ClipCuda.Training;
+
+/// <summary>How an image becomes a square of pixels.</summary>
+public enum ImageFit
+{
+    /// <summary>Its shorter side is resized, then the centre is cut out: evaluation, and training without augmentation.</summary>
+    Centre,
+
+    /// <summary>The rectangle that the loader drew is resized.</summary>
+    Crop,
+}
+
+/// <summary>Where Data's batches meet the ops: the host's images become normalised pixels on the device.</summary>
+internal static class PixelInput
+{
+    /// <summary>Pixels [n, 3, size, size] on the tape, for <see cref="Preprocess"/> of that size.</summary>
+    public static Tensor Run(Tape tape, Preprocess preprocess, ReadOnlySpan<byte> rgb, ReadOnlySpan<ImageSlot> images, int size, ImageFit fit)
+    {
+        var places = new PreprocessImage[images.Length];
+        for (int i = 0; i < images.Length; i++) places[i] = Place(images[i], size, fit);
+        var pixels = tape.AllocateScratch(DataType.Float32, images.Length, 3, size, size);
+        preprocess.Run(rgb, places, pixels);
+        return pixels;
+    }
+
+    internal static PreprocessImage Place(in ImageSlot image, int size, ImageFit fit) =>
+        fit == ImageFit.Centre
+            ? PreprocessImage.Centre(image.Offset, image.Width, image.Height, size)
+            : PreprocessImage.Crop(image.Offset, image.Width, image.Height, image.CropX, image.CropY, image.CropWidth, image.CropHeight, size);
+}

@@ -1,0 +1,205 @@
+using System.Diagnostics;
+using ClipCuda.Data;
+using ClipCuda.Devices;
+using ClipCuda.Model;
+
+namespace ClipCuda.Training;
+
+/// <summary>How a run ended.</summary>
+/// <param name="Evaluation">The evaluation after the last epoch; null without validation data.</param>
+public sealed record TrainingSummary(string Folder, string? LastCheckpoint, string? BestCheckpoint, RetrievalReport? Evaluation);
+
+/// <summary>
+/// A whole run: data, model, memory check, epochs of steps, evaluations, checkpoints and the books. Losses and weights depend on the options
+/// and the data alone, never on the number of threads or workers.
+/// </summary>
+public sealed class Trainer : IDisposable
+{
+    private const int SkippedShown = 3;
+
+    private readonly TrainingOptions _options;
+    private readonly ITrainingProgress _progress;
+    private readonly Stack<IDisposable> _owned = new();
+    private readonly List<string> _notes = [];
+    private readonly ClipModel _model;
+    private readonly TrainingStep _step;
+    private readonly CsvDataset _trainData;
+    private readonly CsvDataset? _valData;
+    private readonly BatchLoader _train;
+    private readonly BatchLoader? _val;
+    private readonly RetrievalEvaluation? _evaluation;
+    private readonly HashSet<string> _skippedNoted = new(StringComparer.Ordinal);
+    private RunFolder? _folder;
+
+    /// <summary>Opens the device, reads the data and checks everything that can be known before the first step.</summary>
+    /// <exception cref="ArgumentException">A setting is out of range, does not fit the data, or needs more memory than is free.</exception>
+    /// <exception cref="IOException">The run folder exists, or data cannot be read.</exception>
+    /// <exception cref="InvalidDataException">Data are malformed.</exception>
+    public Trainer(TrainingOptions options, ITrainingProgress progress)
+    {
+        options = options with { Name = options.Name ?? RunFolder.DefaultName(DateTime.Now, options.ModelName, options.LearningRate, options.BatchSize) };
+        (_options, _progress) = (options, progress);
+        try
+        {
+            options.Model.Validate();
+            RunFolder.Locate(options.Logs, options.Name!);
+            var device = Own(Device.Open(options.Device, options.Threads));
+            Note(options.Device == "auto" ? $"Device: {device.Description} (auto: the CPU is the only kind of device so far)" : $"Device: {device.Description}");
+
+            var tokenizer = new ClipTokenizer(Path.Combine(DataFolder.Find(), DataFolder.Merges));
+            if (options.Model.Text.VocabSize < tokenizer.VocabularySize)
+                throw new ArgumentException($"The vocabulary of {options.Model.Text.VocabSize} is smaller than the tokenizer's {tokenizer.VocabularySize}; use --vocab-size {tokenizer.VocabularySize}.");
+            _trainData = CsvDataset.Load(options.TrainCsv, options.ImageRoot, options.Strict);
+            _train = Own(new BatchLoader(_trainData, tokenizer, options.TrainLoader));
+            Note($"Training data: {Describe(_trainData, _train)}, {_train.BatchesPerEpoch} steps of {options.BatchSize} an epoch");
+            if (options.ValCsv is null)
+            {
+                Note("Evaluation data: none, so nothing is evaluated; name some with --val-csv");
+            }
+            else
+            {
+                _valData = CsvDataset.Load(options.ValCsv, options.ImageRoot, options.Strict);
+                _val = Own(new BatchLoader(_valData, tokenizer, options.ValLoader));
+                Note($"Evaluation data: {Describe(_valData, _val)}");
+            }
+            NoteSkipped();
+
+            var memory = new MemoryEstimate(options, _trainData, _valData);
+            Note($"Model: {options.ModelName}, {memory.Parameters:N0} parameters");
+            Note(memory.Check(device.FreeBytes));
+            _model = Own(new ClipModel(device, options.Model, options.WeightDecayScope));
+            Initialization.Apply(_model.Parameters, options.Model, options.Initialization, options.Seed);
+            _step = Own(new TrainingStep(_model, options));
+            if (_val is not null) _evaluation = new RetrievalEvaluation(_model, _step.Preprocess, _valData!, _val, options.BatchSize);
+        }
+        catch
+        {
+            Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Trains to the end.</summary>
+    /// <exception cref="OperationCanceledException">Asked to stop; the step was finished and the files are whole.</exception>
+    /// <exception cref="NotFiniteNumberException">A loss, gradient or embedding is not finite; the checkpoints written so far are whole.</exception>
+    public TrainingSummary Run(CancellationToken stop)
+    {
+        _folder = Own(RunFolder.Create(_options.Logs, _options.Name!, _options.Settings()));
+        foreach (string note in _notes) _folder.Log.Info(note);
+        try
+        {
+            var schedule = new LearningRate(_options.LearningRate, _options.Warmup, (long)_options.Epochs * _train.BatchesPerEpoch);
+            RetrievalReport? evaluation = null;
+            _progress.Begin(_options.Epochs, _train.BatchesPerEpoch);
+            for (int epoch = 1; epoch <= _options.Epochs; epoch++)
+            {
+                TrainEpoch(epoch, schedule, stop);
+                bool last = epoch == _options.Epochs;
+                evaluation = _evaluation is not null && (last || epoch % _options.ValFrequency == 0) ? Evaluate(epoch, stop) : null;
+                if (last || epoch % _options.SaveFrequency == 0)
+                    _folder.Checkpoints.Save(epoch, evaluation?.MeanRecallAt10, path => Checkpoint.Save(path, _model, Facts(epoch)));
+                NoteSkipped();
+            }
+            return new TrainingSummary(_folder.Path, _folder.Checkpoints.Last, _folder.Checkpoints.Best, evaluation);
+        }
+        catch (OperationCanceledException)
+        {
+            _folder.Log.Warning("Stopped before the end of the run.");
+            throw;
+        }
+        catch (Exception e)
+        {
+            _folder.Log.Error(e.Message);
+            throw;
+        }
+    }
+
+    public void Dispose()
+    {
+        while (_owned.TryPop(out var owned)) owned.Dispose();
+    }
+
+    private void TrainEpoch(int epoch, LearningRate schedule, CancellationToken stop)
+    {
+        int stepOfEpoch = 0;
+        var waited = _train.Waited;
+        long began = Stopwatch.GetTimestamp();
+        foreach (var batch in _train.Epoch(epoch - 1))
+        {
+            long step = (long)(epoch - 1) * _train.BatchesPerEpoch + stepOfEpoch;
+            float learningRate = schedule.At(step);
+            StepResult result;
+            using (batch) result = _step.Run(batch, learningRate);
+            stepOfEpoch++;
+            long ended = Stopwatch.GetTimestamp();
+            var report = new StepReport
+            {
+                Epoch = epoch,
+                Step = step + 1,
+                StepOfEpoch = stepOfEpoch,
+                StepsPerEpoch = _train.BatchesPerEpoch,
+                BatchSize = _options.BatchSize,
+                Loss = result.Loss,
+                LearningRate = learningRate,
+                LogitScale = result.LogitScale,
+                GradientNorm = result.GradientNorm,
+                Seconds = Stopwatch.GetElapsedTime(began, ended).TotalSeconds,
+                DataSeconds = (_train.Waited - waited).TotalSeconds,
+            };
+            (began, waited) = (ended, _train.Waited);
+            _folder!.Metrics.Add(report);
+            _folder.Log.Step(report, IsShown(report));
+            _progress.Step(report);
+            stop.ThrowIfCancellationRequested();
+        }
+    }
+
+    /// <summary>Whether a step has a line in the log: every n-th of the run, and the last of an epoch.</summary>
+    private bool IsShown(StepReport step) => step.Step % _options.LogEveryNSteps == 0 || step.StepOfEpoch == step.StepsPerEpoch;
+
+    private RetrievalReport Evaluate(int epoch, CancellationToken stop)
+    {
+        long began = Stopwatch.GetTimestamp();
+        var report = _evaluation!.Run(_step.Tape, stop);
+        _folder!.Metrics.Add(epoch, (long)epoch * _train.BatchesPerEpoch, report);
+        _folder.Log.Evaluation(epoch, report);
+        _progress.Evaluation(epoch, report, Stopwatch.GetElapsedTime(began));
+        return report;
+    }
+
+    private Dictionary<string, long> Facts(int epoch) => new(StringComparer.Ordinal) { ["epoch"] = epoch, ["step"] = (long)epoch * _train.BatchesPerEpoch };
+
+    private static string Describe(CsvDataset data, BatchLoader loader)
+    {
+        string cut = loader.TruncatedCaptions == 0 ? "" : $" ({loader.TruncatedCaptions} too long for the context and cut)";
+        return $"{data.Samples.Count:N0} images, {data.Rows.Count:N0} captions{cut} from '{data.Path}'";
+    }
+
+    /// <summary>Notes the images that were found missing or undecodable since the last time: the first few, and how many.</summary>
+    private void NoteSkipped()
+    {
+        foreach (var (loader, data) in new[] { (_train, _trainData), (_val, _valData) })
+        {
+            if (loader is null) continue;
+            var all = loader.Skipped;
+            SkippedImage[] found = [.. all.Where(image => _skippedNoted.Add($"{data!.Path}\n{image.Path}"))];
+            foreach (var image in found.Take(SkippedShown)) Note($"Skipped, line {image.Line} of '{data!.Path}': {image.Reason}");
+            if (found.Length > SkippedShown) Note($"Skipped {found.Length - SkippedShown:N0} more");
+            if (found.Length > 0) Note($"{all.Count:N0} images of '{data!.Path}' skipped so far; make that an error with --strict");
+        }
+    }
+
+    private void Note(string line)
+    {
+        _notes.Add(line);
+        _folder?.Log.Info(line);
+        _progress.Note(line);
+    }
+
+    private T Own<T>(T owned)
+        where T : IDisposable
+    {
+        _owned.Push(owned);
+        return owned;
+    }
+}

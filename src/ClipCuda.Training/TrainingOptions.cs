@@ -1,0 +1,168 @@
+using ClipCuda.Data;
+using ClipCuda.Model;
+
+namespace ClipCuda.Training;
+
+/// <summary>Every setting of a run. The command line fills it from a preset and the user's flags; <c>params.txt</c> shows it.</summary>
+public sealed record TrainingOptions
+{
+    public required string TrainCsv { get; init; }
+
+    /// <summary>What is evaluated after epochs; null for nothing.</summary>
+    public string? ValCsv { get; init; }
+
+    /// <summary>What image paths of both files are relative to; null for the folder of each file.</summary>
+    public string? ImageRoot { get; init; }
+
+    /// <summary>The preset the model and the numbers below come from.</summary>
+    public required string ModelName { get; init; }
+
+    public required ClipConfig Model { get; init; }
+
+    public required InitializationScheme Initialization { get; init; }
+
+    public required WeightDecayScope WeightDecayScope { get; init; }
+
+    public required int Epochs { get; init; }
+
+    public required int BatchSize { get; init; }
+
+    public required float LearningRate { get; init; }
+
+    public required float WeightDecay { get; init; }
+
+    public required float Beta1 { get; init; }
+
+    public required float Beta2 { get; init; }
+
+    public required float Epsilon { get; init; }
+
+    /// <summary>The global norm gradients are clipped to; 0 for no clipping.</summary>
+    public required float GradClipNorm { get; init; }
+
+    /// <summary>Steps over which the learning rate rises.</summary>
+    public required int Warmup { get; init; }
+
+    /// <summary>The random crops of training; null trains on the centre of each image.</summary>
+    public required RandomCrop? Crop { get; init; }
+
+    /// <summary>True: a sample is an image, with one of its captions drawn anew each epoch. False: every row is a sample.</summary>
+    public required bool DrawCaptions { get; init; }
+
+    public required int Seed { get; init; }
+
+    /// <summary>Threads that decode images ahead; results do not depend on it.</summary>
+    public int Workers { get; init; } = 2;
+
+    /// <summary>Threads of the CPU device; 0 for one a core. Results do not depend on it.</summary>
+    public int Threads { get; init; }
+
+    public string Device { get; init; } = "auto";
+
+    /// <summary>The folder in which the run's own folder is created.</summary>
+    public string Logs { get; init; } = "logs";
+
+    /// <summary>The name of the run's own folder; by default when it began and what it trains.</summary>
+    public string? Name { get; init; }
+
+    /// <summary>Steps from one line of the log to the next.</summary>
+    public int LogEveryNSteps { get; init; } = 10;
+
+    /// <summary>Epochs from one evaluation to the next; the last epoch is always evaluated.</summary>
+    public int ValFrequency { get; init; } = 1;
+
+    /// <summary>Epochs from one checkpoint to the next; the last epoch is always saved.</summary>
+    public int SaveFrequency { get; init; } = 1;
+
+    /// <summary>Makes every skipped image and cut caption an error.</summary>
+    public bool Strict { get; init; }
+
+    internal ImageFit Fit => Crop is null ? ImageFit.Centre : ImageFit.Crop;
+
+    internal LoaderOptions TrainLoader => new()
+    {
+        BatchSize = BatchSize,
+        ContextLength = Model.Text.ContextLength,
+        Training = true,
+        Seed = (ulong)Seed,
+        Workers = Workers,
+        DrawCaptions = DrawCaptions,
+        Crop = Crop ?? new RandomCrop(),
+        Strict = Strict,
+    };
+
+    internal LoaderOptions ValLoader => TrainLoader with { Training = false, DrawCaptions = true };
+
+    /// <summary>A preset's model and numbers on some data; the rest by default.</summary>
+    public static TrainingOptions Of(Preset preset, string trainCsv, string? valCsv)
+    {
+        var training = preset.Training;
+        return new TrainingOptions
+        {
+            TrainCsv = trainCsv,
+            ValCsv = valCsv,
+            ModelName = preset.Name,
+            Model = preset.Config,
+            Initialization = preset.Initialization,
+            WeightDecayScope = training.WeightDecayScope,
+            Epochs = training.Epochs,
+            BatchSize = training.BatchSize,
+            LearningRate = (float)training.LearningRate,
+            WeightDecay = (float)training.WeightDecay,
+            Beta1 = (float)training.Beta1,
+            Beta2 = (float)training.Beta2,
+            Epsilon = (float)training.Epsilon,
+            GradClipNorm = (float)training.GradClipNorm,
+            Warmup = training.WarmupSteps,
+            Crop = training.Crop is { } crop ? new RandomCrop(crop.MinArea, crop.MaxArea, crop.MinRatio, crop.MaxRatio) : null,
+            DrawCaptions = training.DrawCaptions,
+            Seed = training.Seed,
+        };
+    }
+
+    /// <summary>Every setting by the name of its flag, as <c>params.txt</c> shows it.</summary>
+    public IEnumerable<KeyValuePair<string, string>> Settings() => new Dictionary<string, string>(StringComparer.Ordinal)
+    {
+        ["train_csv"] = TrainCsv,
+        ["val_csv"] = ValCsv ?? "none",
+        ["img_root"] = ImageRoot ?? "folder of the CSV file",
+        ["model_name"] = ModelName,
+        ["image_size"] = $"{Model.Vision.ImageSize}",
+        ["patch_size"] = $"{Model.Vision.PatchSize}",
+        ["vision_width"] = $"{Model.Vision.Width}",
+        ["vision_layers"] = $"{Model.Vision.Layers}",
+        ["vision_heads"] = $"{Model.Vision.Heads}",
+        ["vision_ln_pre"] = $"{Model.Vision.LnPre}",
+        ["text_width"] = $"{Model.Text.Width}",
+        ["text_layers"] = $"{Model.Text.Layers}",
+        ["text_heads"] = $"{Model.Text.Heads}",
+        ["context_length"] = $"{Model.Text.ContextLength}",
+        ["vocab_size"] = $"{Model.Text.VocabSize}",
+        ["embed_dim"] = $"{Model.EmbedDim}",
+        ["quick_gelu"] = $"{Model.QuickGelu}",
+        ["qkv_bias"] = $"{Model.QkvBias}",
+        ["initialization"] = $"{Initialization}",
+        ["weight_decay_scope"] = $"{WeightDecayScope}",
+        ["epochs"] = $"{Epochs}",
+        ["batch_size"] = $"{BatchSize}",
+        ["lr"] = $"{LearningRate}",
+        ["weight_decay"] = $"{WeightDecay}",
+        ["beta1"] = $"{Beta1}",
+        ["beta2"] = $"{Beta2}",
+        ["eps"] = $"{Epsilon}",
+        ["grad_clip_norm"] = $"{GradClipNorm}",
+        ["warmup"] = $"{Warmup}",
+        ["crop"] = Crop is null ? "centre" : $"{Crop.MinArea}-{Crop.MaxArea} of the area, {Crop.MinRatio:0.###}-{Crop.MaxRatio:0.###} wide",
+        ["draw_captions"] = $"{DrawCaptions}",
+        ["seed"] = $"{Seed}",
+        ["num_workers"] = $"{Workers}",
+        ["threads"] = $"{Threads}",
+        ["device"] = Device,
+        ["logs"] = Logs,
+        ["name"] = Name ?? "by time",
+        ["log_every_n_steps"] = $"{LogEveryNSteps}",
+        ["val_frequency"] = $"{ValFrequency}",
+        ["save_frequency"] = $"{SaveFrequency}",
+        ["strict"] = $"{Strict}",
+    };
+}

@@ -1,0 +1,97 @@
+using ClipCuda.Data;
+using ClipCuda.Model;
+using ClipCuda.Ops;
+
+namespace ClipCuda.Training;
+
+/// <summary>What the device reported of one step, before the update it led to.</summary>
+public readonly record struct StepResult(float Loss, float LogitScale, float GradientNorm);
+
+/// <summary>
+/// One training step on the device: pixels → image and text embeddings → contrastive loss → backward → gradient norm and clip → AdamW →
+/// clamp of the logit scale. Gradients are zero between steps. If the loss or a gradient is not finite, the weights are left as they are.
+/// </summary>
+public sealed class TrainingStep : IDisposable
+{
+    private readonly ClipModel _model;
+    private readonly TrainingOptions _options;
+    private readonly GradientNorm _norm;
+    private readonly AdamW _optimizer;
+
+    public TrainingStep(ClipModel model, TrainingOptions options)
+    {
+        (_model, _options) = (model, options);
+        var device = model.Parameters.Device;
+        Tape = new Tape(device);
+        Preprocess = new Preprocess(device, options.Model.Vision.ImageSize, Preprocess.ClipMean, Preprocess.ClipDeviation);
+        _norm = new GradientNorm(model.Parameters);
+        _optimizer = new AdamW(model.Parameters, options.Beta1, options.Beta2, options.Epsilon, options.WeightDecay);
+    }
+
+    /// <summary>The memory of activations, which an evaluation between steps may use as well.</summary>
+    public Tape Tape { get; }
+
+    public Preprocess Preprocess { get; }
+
+    /// <exception cref="NotFiniteNumberException">The loss or a gradient is not finite; the message names the first such tensor.</exception>
+    public StepResult Run(HostBatch batch, float learningRate) => Run(batch.Rgb, batch.Images, batch.Tokens, learningRate);
+
+    /// <inheritdoc cref="Run(HostBatch, float)"/>
+    /// <param name="rgb">Where the images' bytes lie.</param>
+    /// <param name="tokens">Token ids, caption after caption, one caption an image.</param>
+    public StepResult Run(ReadOnlySpan<byte> rgb, ReadOnlySpan<ImageSlot> images, ReadOnlySpan<int> tokens, float learningRate)
+    {
+        var (loss, scale) = ForwardAndBackward(rgb, images, tokens);
+        _norm.Compute(_options.GradClipNorm);
+        float norm = _norm.ReadNorm();
+        if (!float.IsFinite(loss)) throw NotFinite("the loss", loss);
+        if (!float.IsFinite(norm)) throw NotFiniteGradient(norm);
+        _optimizer.Step(learningRate, _norm.Result);
+        ClipLoss.ClampLogitScale(_model.LogitScale);
+        _model.Parameters.Gradients.Clear();
+        return new StepResult(loss, MathF.Exp(scale), norm);
+    }
+
+    public void Dispose()
+    {
+        _optimizer.Dispose();
+        _norm.Dispose();
+        Preprocess.Dispose();
+        Tape.Dispose();
+    }
+
+    private (float Loss, float LogitScale) ForwardAndBackward(ReadOnlySpan<byte> rgb, ReadOnlySpan<ImageSlot> images, ReadOnlySpan<int> tokens)
+    {
+        try
+        {
+            var pixels = PixelInput.Run(Tape, Preprocess, rgb, images, _options.Model.Vision.ImageSize, _options.Fit);
+            var image = _model.EncodeImage(Tape, pixels);
+            var text = _model.EncodeText(Tape, tokens, images.Length);
+            var loss = ClipLoss.Forward(Tape, image, text, _model.LogitScale);
+            var result = (loss.ToArray()[0], _model.LogitScale.ToArray()[0]);
+            Tape.Backward(loss, 1f);
+            return result;
+        }
+        finally
+        {
+            Tape.Reset();
+        }
+    }
+
+    /// <summary>Names the first gradient, in the order of the checkpoint, with a value that is not finite.</summary>
+    private NotFiniteNumberException NotFiniteGradient(float norm)
+    {
+        foreach (string name in _model.Parameters.Names)
+        {
+            foreach (float value in _model.Parameters[name].Gradient!.ToArray())
+            {
+                if (!float.IsFinite(value)) return NotFinite($"the gradient of '{name}'", value);
+            }
+        }
+        // Every gradient is finite, yet the sum of their squares is not.
+        return NotFinite("the gradient norm", norm);
+    }
+
+    private NotFiniteNumberException NotFinite(string what, float value) =>
+        new($"Step {_optimizer.StepCount + 1}: {what} is {value}, not a finite number; use a lower learning rate (--lr) or a longer warm-up (--warmup).");
+}
