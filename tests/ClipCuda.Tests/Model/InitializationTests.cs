@@ -1,0 +1,62 @@
+using ClipCuda.Devices;
+using ClipCuda.Model;
+
+namespace ClipCuda.Tests.Model;
+
+public sealed class InitializationTests
+{
+    private static readonly ClipConfig Config = new(64, new(32, 8, 96, 3, 3), new(20, 500, 64, 5, 2), QkvBias: true);
+
+    // Standard deviations; a uniform ±b has b/√3.
+    [TestCase(InitializationScheme.Reference, "token_embedding.weight", 0.02)]
+    [TestCase(InitializationScheme.Reference, "positional_embedding", 0.01)]
+    [TestCase(InitializationScheme.Reference, "visual.positional_embedding", 0.01)]
+    [TestCase(InitializationScheme.Reference, "visual.proj", 0.02)]
+    [TestCase(InitializationScheme.Reference, "visual.conv1.weight", 0.07216878 / 1.7320508)]
+    [TestCase(InitializationScheme.Reference, "visual.transformer.resblocks.1.attn.in_proj_weight", 0.10206207 / 1.7320508)]
+    [TestCase(InitializationScheme.Reference, "transformer.resblocks.1.mlp.c_proj.weight", 0.0625 / 1.7320508)]
+    [TestCase(InitializationScheme.Reference, "transformer.resblocks.1.mlp.c_fc.bias", 0.125 / 1.7320508)]
+    [TestCase(InitializationScheme.TransformerScaled, "token_embedding.weight", 0.02)]
+    [TestCase(InitializationScheme.TransformerScaled, "positional_embedding", 0.01)]
+    [TestCase(InitializationScheme.TransformerScaled, "visual.positional_embedding", 0.10206207)]
+    [TestCase(InitializationScheme.TransformerScaled, "text_projection", 0.125)]
+    [TestCase(InitializationScheme.TransformerScaled, "visual.conv1.weight", 0.07216878 / 1.7320508)]
+    [TestCase(InitializationScheme.TransformerScaled, "visual.transformer.resblocks.2.attn.in_proj_weight", 0.10206207)]
+    [TestCase(InitializationScheme.TransformerScaled, "visual.transformer.resblocks.2.attn.out_proj.weight", 0.10206207 / 2.4494897)]
+    [TestCase(InitializationScheme.TransformerScaled, "transformer.resblocks.4.mlp.c_proj.weight", 0.125 / 3.1622777)]
+    [TestCase(InitializationScheme.TransformerScaled, "transformer.resblocks.4.mlp.c_fc.weight", 0.088388348)]
+    public void The_spread_is_that_of_the_formula(InitializationScheme scheme, string name, double deviation)
+    {
+        float[] values = Draw(scheme, seed: 1, name);
+        double mean = values.Average(), actual = Math.Sqrt(values.Average(v => (double)v * v));
+        // Five standard errors of a normal sample's deviation and mean.
+        Assert.That(actual, Is.EqualTo(deviation).Within(5 * deviation / Math.Sqrt(2 * values.Length)));
+        Assert.That(mean, Is.Zero.Within(5 * deviation / Math.Sqrt(values.Length)));
+    }
+
+    [TestCase(InitializationScheme.Reference, "visual.ln_post.weight", 1f)]
+    [TestCase(InitializationScheme.Reference, "ln_final.bias", 0f)]
+    [TestCase(InitializationScheme.Reference, "logit_scale", 2.6592600f)]
+    [TestCase(InitializationScheme.TransformerScaled, "logit_scale", 2.6592600f)]
+    [TestCase(InitializationScheme.TransformerScaled, "transformer.resblocks.0.attn.in_proj_bias", 0f)]
+    [TestCase(InitializationScheme.TransformerScaled, "transformer.resblocks.0.mlp.c_fc.bias", 0f)]
+    public void Constants_are_constant(InitializationScheme scheme, string name, float value) => Assert.That(Draw(scheme, seed: 1, name), Is.All.EqualTo(value));
+
+    [Test]
+    public void A_seed_gives_the_same_numbers_and_another_seed_others()
+    {
+        const string Name = "visual.proj";
+        float[] once = Draw(InitializationScheme.Reference, 7, Name);
+        Assert.That(Draw(InitializationScheme.Reference, 7, Name), Is.EqualTo(once));
+        Assert.That(Draw(InitializationScheme.Reference, 8, Name).Zip(once).Count(pair => pair.First == pair.Second), Is.LessThan(once.Length / 100));
+        Assert.That(Draw(InitializationScheme.Reference, 7, "text_projection").Zip(once).Count(pair => pair.First == pair.Second), Is.LessThan(once.Length / 100));
+    }
+
+    private static float[] Draw(InitializationScheme scheme, int seed, string name)
+    {
+        using var device = Device.Open("cpu", 1);
+        using var model = new ClipModel(device, Config);
+        Initialization.Apply(model.Parameters, Config, scheme, seed);
+        return model.Parameters[name].ToArray();
+    }
+}
