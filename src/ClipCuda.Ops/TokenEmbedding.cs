@@ -1,3 +1,5 @@
+using System.Numerics;
+
 namespace ClipCuda.Ops;
 
 /// <summary>Token and positional embedding. In backward each distinct id has one owner, which adds its rows in the order of the batch.</summary>
@@ -37,7 +39,9 @@ public static class TokenEmbedding
             var chunks = tape.Input(plan.Chunks, plan.Chunks.Length);
             var owners = tape.Input(plan.Owners, plan.Owners.Length);
             var distinct = tape.Input(plan.Ids, plan.Ids.Length);
-            var partial = tape.AllocateScratch(DataType.Float32, plan.Chunks.Length - 1, width);
+            // The number of chunks differs from batch to batch; a few sizes for all let the tape use its buffers again.
+            int rows = checked((int)BitOperations.RoundUpToPowerOf2((uint)plan.Chunks.Length - 1));
+            var partial = tape.AllocateScratch(DataType.Float32, rows, width);
             device.Kernel("tokenembedding_backward_partial").Launch(plan.Chunks.Length - 1, 128, partial.Data, dy.Data, order.Data, chunks.Data, width);
             device.Kernel("tokenembedding_backward_table").Launch(plan.Ids.Length, 128, table.Gradient!.Data, partial.Data, distinct.Data, owners.Data, width);
             device.Kernel("tokenembedding_backward_positions")
