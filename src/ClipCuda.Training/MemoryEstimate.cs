@@ -34,12 +34,14 @@ public sealed class MemoryEstimate
     /// <summary>Bytes a run with that batch size takes.</summary>
     public long Bytes(int batchSize)
     {
-        long device = Measure(batchSize).PeakBytes;
         long hostBatch = (long)(BufferSlack * batchSize * _width * _height * 3);
         long loaders = (_valImages > 0 ? 2 : 1) * (_options.Workers + 2L) * hostBatch;
         long checkpoint = Parameters * sizeof(float);
-        return device + loaders + checkpoint + WorkspaceBytes;
+        return DeviceBytes(batchSize) + loaders + checkpoint + WorkspaceBytes;
     }
+
+    /// <summary>Of these, the bytes of buffers on the device.</summary>
+    internal long DeviceBytes(int batchSize) => Measure(batchSize).PeakBytes;
 
     /// <summary>The largest batch size up to a bound that fits into so many bytes; 0 if none does.</summary>
     public int LargestBatch(long free, int most)

@@ -1,0 +1,73 @@
+using ClipCuda.Data;
+using ClipCuda.Devices;
+using ClipCuda.Model;
+using ClipCuda.Training;
+
+namespace ClipCuda.Tests.Training;
+
+public sealed class MemoryEstimateTests
+{
+    private TinyRun _run = null!;
+    private TrainingOptions _options = null!;
+    private CsvDataset _train = null!, _val = null!;
+
+    [SetUp]
+    public void SetUp()
+    {
+        _run = new TinyRun();
+        _options = _run.Options("run");
+        _train = CsvDataset.Load(_options.TrainCsv, _options.ImageRoot);
+        _val = CsvDataset.Load(_options.ValCsv!, _options.ImageRoot);
+    }
+
+    [TearDown]
+    public void TearDown() => _run.Dispose();
+
+    [Test]
+    public void Is_what_a_step_takes_on_a_device()
+    {
+        using var device = Device.Open("cpu", threads: 1);
+        using var model = new ClipModel(device, _options.Model, _options.WeightDecayScope);
+        using var step = new TrainingStep(model, _options);
+        Initialization.Apply(model.Parameters, _options.Model, _options.Initialization, _options.Seed);
+        using var loader = new BatchLoader(_train, new ClipTokenizer(Path.Combine(DataFolder.Find(), DataFolder.Merges)), _options.TrainLoader);
+        foreach (var batch in loader.Epoch(0)) step.Run(batch, 0);
+
+        long estimate = new MemoryEstimate(_options, _train, null).DeviceBytes(_options.BatchSize);
+        // Words and image sizes differ from batch to batch, and with them a few small buffers.
+        Assert.That(estimate, Is.EqualTo(device.LiveBytes).Within(1).Percent);
+    }
+
+    [Test]
+    public void Grows_with_the_batch_and_with_an_evaluation()
+    {
+        var estimate = new MemoryEstimate(_options, _train, _val);
+        Assert.That(estimate.Bytes(16), Is.GreaterThan(estimate.Bytes(8)));
+        Assert.That(estimate.Bytes(8), Is.GreaterThan(new MemoryEstimate(_options, _train, null).Bytes(8)));
+    }
+
+    [Test]
+    public void A_run_that_does_not_fit_is_refused_with_the_largest_batch_that_does()
+    {
+        var options = _options with { BatchSize = 20_000 };
+        var estimate = new MemoryEstimate(options, _train, null);
+        const long Free = 1L << 30;
+        int largest = estimate.LargestBatch(Free, options.BatchSize);
+        Assert.That(largest, Is.InRange(10, 10_000));
+        Assert.That(estimate.Bytes(largest), Is.LessThanOrEqualTo(Free));
+        Assert.That(estimate.Bytes(largest + 1), Is.GreaterThan(Free));
+        Assert.That(() => estimate.Check(Free), Throws.ArgumentException.With.Message.Contains("1.0 GiB are free").And.Message.Contains($"--batch-size {largest}"));
+        Assert.That(() => estimate.Check(1000), Throws.ArgumentException.With.Message.Contains("not even a batch of 1"));
+        Assert.That(estimate.Check(long.MaxValue), Does.StartWith("Memory: a batch of 20000 needs about "));
+    }
+
+    [Test]
+    public void Large_models_are_measured_without_taking_memory()
+    {
+        var preset = Presets.Find("ViT-L/14");
+        var options = TrainingOptions.Of(preset, _options.TrainCsv, null) with { ImageRoot = _options.ImageRoot };
+        var estimate = new MemoryEstimate(options, _train, null);
+        Assert.That(estimate.Parameters, Is.EqualTo(427_616_513 - 24 * 3 * 1024 - 12 * 3 * 768 - 2 * 1024)); // OpenAI's, less q/k/v biases and ln_pre
+        Assert.That(estimate.Bytes(128), Is.GreaterThan(4L * 4 * 427_000_000));
+    }
+}

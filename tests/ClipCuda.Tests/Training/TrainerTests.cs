@@ -1,0 +1,173 @@
+using ClipCuda.Data;
+using ClipCuda.Devices;
+using ClipCuda.Model;
+using ClipCuda.Ops;
+using ClipCuda.Training;
+
+namespace ClipCuda.Tests.Training;
+
+public sealed class TrainerTests
+{
+    private TinyRun _run = null!;
+
+    [SetUp]
+    public void SetUp() => _run = new TinyRun();
+
+    [TearDown]
+    public void TearDown() => _run.Dispose();
+
+    [Test]
+    public void Threads_and_workers_change_no_bit_of_losses_and_weights()
+    {
+        var (one, first) = TinyRun.Train(_run.Options("one") with { Threads = 1, Workers = 1 });
+        var (two, second) = TinyRun.Train(_run.Options("two") with { Threads = 2, Workers = 3 });
+        var (three, _) = TinyRun.Train(_run.Options("three") with { Threads = 2, Workers = 0 });
+        Assert.That(first.Steps, Has.Count.EqualTo(6));
+        Assert.That(second.Steps.Select(Numbers), Is.EqualTo(first.Steps.Select(Numbers)));
+        Assert.That(second.Evaluations, Is.EqualTo(first.Evaluations));
+        byte[] weights = Weights(one);
+        Assert.That(Weights(two), Is.EqualTo(weights));
+        Assert.That(Weights(three), Is.EqualTo(weights));
+    }
+
+    [Test]
+    public void Another_seed_gives_other_weights()
+    {
+        var (one, _) = TinyRun.Train(_run.Options("one") with { Epochs = 1 });
+        var (two, _) = TinyRun.Train(_run.Options("two") with { Epochs = 1, Seed = 43 });
+        Assert.That(Weights(two), Is.Not.EqualTo(Weights(one)));
+    }
+
+    [Test]
+    public void The_loss_goes_down()
+    {
+        var (_, progress) = TinyRun.Train(_run.Options("run") with { Epochs = 12, ValCsv = null, LearningRate = 5e-3f });
+        double first = progress.Steps.Take(3).Average(step => step.Loss), last = progress.Steps.TakeLast(3).Average(step => step.Loss);
+        // Chance is ln 8 = 2.08.
+        Assert.That(first, Is.EqualTo(2.08).Within(0.6));
+        Assert.That(last, Is.LessThan(0.5 * first));
+    }
+
+    [Test]
+    public void The_saved_model_evaluates_as_it_did_in_training()
+    {
+        var options = _run.Options("run");
+        var (summary, progress) = TinyRun.Train(options);
+
+        using var device = Device.Open("cpu", threads: 1);
+        using var model = Checkpoint.Load(device, summary.LastCheckpoint!);
+        using var preprocess = new Preprocess(device, options.Model.Vision.ImageSize, Preprocess.ClipMean, Preprocess.ClipDeviation);
+        var data = CsvDataset.Load(options.ValCsv!, options.ImageRoot);
+        using var loader = new BatchLoader(data, new ClipTokenizer(Path.Combine(DataFolder.Find(), DataFolder.Merges)), options.ValLoader);
+        using var tape = new Tape(device, recording: false);
+        var report = new RetrievalEvaluation(model, preprocess, data, loader, options.BatchSize).Run(tape);
+
+        Assert.That(report, Is.EqualTo(summary.Evaluation));
+        Assert.That(report, Is.EqualTo(progress.Evaluations[^1].Report));
+        Assert.That((report.Images, report.Captions), Is.EqualTo((TinyRun.ValImages, data.Rows.Count)));
+    }
+
+    [Test]
+    public void The_folder_holds_what_was_reported()
+    {
+        var (summary, progress) = TinyRun.Train(_run.Options("run") with { LogEveryNSteps = 2 });
+        string[][] rows = [.. File.ReadLines(Path.Combine(summary.Folder, "metrics.csv")).Skip(1).Select(line => line.Split(','))];
+        Assert.That(rows.Select(row => string.Join(',', row[..2])), Is.EqualTo(new[] { "1,1", "1,2", "1,3", "1,3", "2,4", "2,5", "2,6", "2,6" }));
+        float[] losses = [.. rows.Where(row => row[2].Length > 0).Select(row => float.Parse(row[2]))];
+        Assert.That(losses, Is.EqualTo(progress.Steps.Select(step => step.Loss)), "losses are written exactly");
+        string log = File.ReadAllText(Path.Combine(summary.Folder, "out.log"));
+        Assert.That(log, Does.Contain("| INFO | Device: CPU").And.Contain("Train Epoch: 1 [24/24 (100%)]").And.Contain("Eval Epoch: 2 "));
+        // Steps 2, 4 and 6, and the ends of the epochs, 3 and 6.
+        Assert.That(log.Split("Train Epoch").Skip(1).Select(line => line[..line.IndexOf('(')]), Is.EqualTo(new[] { ": 0 [16/24 ", ": 0 [24/24 ", ": 1 [ 8/24 ", ": 1 [24/24 " }));
+        Assert.That(File.ReadAllText(Path.Combine(summary.Folder, "params.txt")), Does.Contain("\nlr: 0.001\n").And.Contain("batch_size: 8\n"));
+    }
+
+    [Test]
+    public void Evaluations_and_checkpoints_come_at_their_frequencies_and_at_the_end()
+    {
+        var (summary, progress) = TinyRun.Train(_run.Options("run") with { Epochs = 5, ValFrequency = 3, SaveFrequency = 4 });
+        Assert.That(progress.Evaluations.Select(evaluation => evaluation.Epoch), Is.EqualTo(new[] { 3, 5 }));
+        Assert.That(summary.LastCheckpoint, Does.EndWith("epoch_5"));
+        Assert.That(Directory.GetDirectories(Path.Combine(summary.Folder, "checkpoints")), Has.Length.EqualTo(1), "epoch 4 was not evaluated, so it is not best");
+    }
+
+    [Test]
+    public void Without_validation_data_nothing_is_evaluated_and_a_line_says_so()
+    {
+        var (summary, progress) = TinyRun.Train(_run.Options("run") with { Epochs = 1, ValCsv = null });
+        Assert.That(summary.Evaluation, Is.Null);
+        Assert.That(progress.Evaluations, Is.Empty);
+        Assert.That(progress.Notes, Has.One.Contains("--val-csv"));
+    }
+
+    [Test]
+    public void A_stop_ends_after_the_step_with_whole_files()
+    {
+        using var stop = new CancellationTokenSource();
+        var progress = new RecordedProgress
+        {
+            AfterStep = step =>
+            {
+                if (step.Step == 4) stop.Cancel();
+            },
+        };
+        Assert.That(() => TinyRun.Train(_run.Options("run"), progress, stop.Token), Throws.InstanceOf<OperationCanceledException>());
+        Assert.That(progress.Steps, Has.Count.EqualTo(4));
+        string folder = _run.Folder.At("run");
+        Assert.That(File.ReadLines(Path.Combine(folder, "metrics.csv")).Count(), Is.EqualTo(1 + 4 + 1));
+        Assert.That(File.ReadAllText(Path.Combine(folder, "out.log")), Does.EndWith("| WARNING | Stopped before the end of the run.\n"));
+        Assert.That(Directory.GetDirectories(Path.Combine(folder, "checkpoints")).Select(Path.GetFileName), Is.EqualTo(new[] { "epoch_1" }));
+    }
+
+    [Test]
+    public void A_loss_that_is_not_finite_stops_the_run_and_names_the_step()
+    {
+        var options = _run.Options("run") with { LearningRate = 1e38f, Warmup = 0, GradClipNorm = 0 };
+        Assert.That(() => TinyRun.Train(options), Throws.TypeOf<NotFiniteNumberException>().With.Message.StartsWith("Step 2: the loss is "));
+        string folder = _run.Folder.At("run");
+        Assert.That(File.ReadAllText(Path.Combine(folder, "out.log")), Does.Contain("| ERROR | Step 2: the loss is "));
+        Assert.That(File.ReadLines(Path.Combine(folder, "metrics.csv")).Count(), Is.EqualTo(1 + 1));
+        Assert.That(Directory.EnumerateFileSystemEntries(Path.Combine(folder, "checkpoints")), Is.Empty);
+    }
+
+    [Test]
+    public void Missing_and_damaged_images_are_listed_counted_and_left_out()
+    {
+        _run.Folder.WriteImage("good1.png", 20, 20, red: 200);
+        _run.Folder.WriteImage("good2.png", 20, 30, green: 200);
+        _run.Folder.Write("damaged.png", "no image");
+        string csv = _run.Folder.Write("own.csv", "image_path,caption\ngood1.png,red\nmissing.png,gone\ndamaged.png,broken\ngood2.png,green\n");
+        var options = _run.Options("run") with { TrainCsv = csv, ValCsv = csv, ImageRoot = null, BatchSize = 2, Epochs = 1 };
+        var (summary, progress) = TinyRun.Train(options);
+        Assert.That(progress.Notes, Has.Some.Contains("line 3").And.Some.Contains("missing.png").And.Some.Contains("damaged.png"));
+        Assert.That(progress.Notes, Has.Some.Match("2 images of .* skipped"));
+        Assert.That(summary.Evaluation!.Images, Is.EqualTo(2));
+        Assert.That(() => TinyRun.Train(options with { Name = "strict", Strict = true }), Throws.TypeOf<FileNotFoundException>().With.Message.Contains("line 3").And.Message.Contains("missing.png"));
+        Assert.That(Directory.Exists(_run.Folder.At("strict")), Is.False, "a run that is refused leaves no folder");
+    }
+
+    [Test]
+    public void Captions_that_are_cut_are_counted()
+    {
+        var (_, progress) = TinyRun.Train(_run.Options("run") with { Epochs = 1, ValCsv = null, Model = _run.Options("").Model with { Text = new TextConfig(4, 49408, 16, 1, 1) } });
+        Assert.That(progress.Notes, Has.One.Match(@"\d+ too long for the context and cut"));
+    }
+
+    [Test]
+    public void What_cannot_work_is_refused_before_anything_is_written()
+    {
+        var options = _run.Options("run");
+        Assert.That(() => new Trainer(options with { BatchSize = 25 }, new RecordedProgress()), Throws.ArgumentException.With.Message.Contains("24 images"));
+        Assert.That(
+            () => new Trainer(options with { Model = options.Model with { Text = options.Model.Text with { VocabSize = 1000 } } }, new RecordedProgress()),
+            Throws.ArgumentException.With.Message.Contains("--vocab-size 49408"));
+        Assert.That(() => new Trainer(options with { TrainCsv = "nowhere.csv" }, new RecordedProgress()), Throws.TypeOf<FileNotFoundException>());
+        Assert.That(Directory.Exists(_run.Folder.At("run")), Is.False);
+        _run.Folder.Write("run/params.txt", "old");
+        Assert.That(() => new Trainer(options, new RecordedProgress()), Throws.InstanceOf<IOException>().With.Message.Contains("exists already"));
+    }
+
+    private static (long, float, float, float, float) Numbers(StepReport step) => (step.Step, step.Loss, step.LearningRate, step.LogitScale, step.GradientNorm);
+
+    private static byte[] Weights(TrainingSummary summary) => File.ReadAllBytes(Path.Combine(summary.LastCheckpoint!, Checkpoint.WeightsFile));
+}

@@ -1,0 +1,113 @@
+using ClipCuda.Data;
+using ClipCuda.Devices;
+using ClipCuda.Model;
+using ClipCuda.Training;
+
+namespace ClipCuda.Tests.Training;
+
+public sealed class TrainingStepTests
+{
+    private const int Batch = 4;
+
+    private TinyRun _run = null!;
+    private Device _device = null!;
+    private TrainingOptions _options = null!;
+
+    [SetUp]
+    public void SetUp()
+    {
+        _run = new TinyRun();
+        _device = Device.Open("cpu", threads: 2);
+        _options = _run.Options("run");
+    }
+
+    [TearDown]
+    public void TearDown()
+    {
+        _device.Dispose();
+        _run.Dispose();
+    }
+
+    [Test]
+    public void Leaves_gradients_at_zero_and_changes_every_parameter()
+    {
+        using var model = NewModel();
+        using var step = new TrainingStep(model, _options);
+        float[] before = model.Parameters.Values.ToArray();
+        var result = Run(step, seed: 1);
+        Assert.That(model.Parameters.Gradients.ToArray(), Is.All.Zero);
+        Assert.That(result.GradientNorm, Is.GreaterThan(0));
+        Assert.That(result.LogitScale, Is.EqualTo(1 / 0.07).Within(1e-5).Percent);
+        Assert.That(model.Parameters.Values.ToArray(), Is.Not.EqualTo(before));
+        Assert.That(model.LogitScale.ToArray()[0], Is.Not.EqualTo(Initialization.LogitScale));
+    }
+
+    [TestCase(10f, 4.6051702f)] // ln 100
+    [TestCase(-1f, 0f)]
+    public void Clamps_the_logit_scale(float start, float expected)
+    {
+        using var model = NewModel();
+        using var step = new TrainingStep(model, _options);
+        model.LogitScale.Upload([start]);
+        Run(step, seed: 1);
+        Assert.That(model.LogitScale.ToArray()[0], Is.EqualTo(expected).Within(1e-6f));
+    }
+
+    [Test]
+    public void Names_the_first_gradient_that_is_not_finite_and_keeps_the_weights()
+    {
+        using var model = NewModel();
+        using var step = new TrainingStep(model, _options);
+        Run(step, seed: 1);
+        float[] before = model.Parameters.Values.ToArray();
+        const string Name = "visual.transformer.resblocks.0.mlp.c_fc.bias";
+        var gradient = model.Parameters[Name].Gradient!;
+        float[] poison = new float[gradient.Elements];
+        poison[^1] = float.NaN;
+        gradient.Upload(poison); // backward adds to it
+        Assert.That(() => Run(step, seed: 2), Throws.TypeOf<NotFiniteNumberException>().With.Message.StartsWith($"Step 2: the gradient of '{Name}' is NaN"));
+        Assert.That(model.Parameters.Values.ToArray(), Is.EqualTo(before));
+    }
+
+    [Test]
+    public void Allocates_nothing_once_it_has_met_its_sizes_and_frees_all_in_the_end()
+    {
+        using (var model = NewModel())
+        using (var step = new TrainingStep(model, _options))
+        {
+            for (int i = 0; i < 4; i++) Run(step, seed: i);
+            long allocations = _device.Allocations;
+            for (int i = 4; i < 12; i++) Run(step, seed: i);
+            Assert.That(_device.Allocations, Is.EqualTo(allocations));
+        }
+        Assert.That(_device.LiveBuffers, Is.Zero);
+    }
+
+    private ClipModel NewModel()
+    {
+        var model = new ClipModel(_device, _options.Model, _options.WeightDecayScope);
+        Initialization.Apply(model.Parameters, _options.Model, _options.Initialization, seed: 5);
+        return model;
+    }
+
+    /// <summary>A step on noise, with words that differ in number from seed to seed.</summary>
+    private StepResult Run(TrainingStep step, int seed)
+    {
+        const int Side = 20;
+        int context = _options.Model.Text.ContextLength;
+        var random = new Philox((ulong)seed, RandomPurpose.Order);
+        byte[] rgb = new byte[Batch * Side * Side * 3];
+        for (int i = 0; i < rgb.Length; i++) rgb[i] = (byte)random.NextUInt32();
+        ImageSlot[] images = [.. Enumerable.Range(0, Batch).Select(i => new ImageSlot(i * Side * Side * 3, Side, Side, 1, 2, Side - 2, Side - 3))];
+        int[] tokens = new int[Batch * context];
+        for (int caption = 0; caption < Batch; caption++)
+        {
+            var ids = tokens.AsSpan(caption * context, context);
+            int words = 1 + random.Below(context - 2);
+            ids[0] = 49406;
+            for (int i = 1; i <= words; i++) ids[i] = random.Below(1000);
+            ids[words + 1 < context ? words + 1 : context - 1] = 49407;
+        }
+        return step.Run(rgb, images, tokens, learningRate: 1e-3f);
+    }
+}
