@@ -1,0 +1,45 @@
+# Verbs: kernels [--nvcc] (CUDA to PTX), build, test. Only `kernels` needs more than the .NET SDK. The same as build.sh.
+$ErrorActionPreference = 'Stop'
+Set-Location $PSScriptRoot
+
+function Find-Compiler($name, $advice) {
+    if (-not (Get-Command $name -ErrorAction SilentlyContinue)) {
+        [Console]::Error.WriteLine("error: $name is missing; $advice")
+        exit 1
+    }
+    $name
+}
+
+# The one compiler whose PTX is committed; another version would change every byte.
+function Build-Kernels {
+    $clang = Find-Compiler ($env:CLANG ?? 'clang-19') 'install LLVM 19 or name its clang in CLANG'
+    $resources = & $clang -print-resource-dir
+    New-Item -ItemType Directory -Force kernels/ptx | Out-Null
+    Remove-Item kernels/ptx/*.ptx
+    foreach ($kernel in Get-ChildItem kernels/*.cu) {
+        & $clang -x cuda --cuda-device-only --cuda-gpu-arch=sm_75 -nocudainc -nocudalib --cuda-feature=+ptx63 -S -O3 -std=c++17 `
+            -ffp-contract=off -gline-directives-only '-fdebug-compilation-dir=.' "-fdebug-prefix-map=$resources=clang" `
+            -Wall -Wextra -Werror -o "kernels/ptx/$($kernel.BaseName).sm_75.ptx" "kernels/$($kernel.Name)"
+        if ($LASTEXITCODE -ne 0) { exit 1 }
+    }
+}
+
+# nvcc compiles as a check only; nothing it writes is kept.
+function Test-KernelsWithNvcc {
+    $nvcc = Find-Compiler ($env:NVCC ?? 'nvcc') 'install the CUDA toolkit or name it in NVCC'
+    foreach ($kernel in Get-ChildItem kernels/*.cu) {
+        & $nvcc -arch=sm_75 -std=c++17 --fmad=false -ptx -o ([IO.Path]::GetTempFileName()) "kernels/$($kernel.Name)"
+        if ($LASTEXITCODE -ne 0) { exit 1 }
+    }
+}
+
+switch -Exact ("$args") {
+    'kernels' { Build-Kernels }
+    'kernels --nvcc' { Test-KernelsWithNvcc }
+    'build' { dotnet build ClipCuda.sln; exit $LASTEXITCODE }
+    'test' { dotnet test; exit $LASTEXITCODE }
+    default {
+        [Console]::Error.WriteLine('usage: ./build.ps1 kernels [--nvcc] | build | test')
+        exit 2
+    }
+}
