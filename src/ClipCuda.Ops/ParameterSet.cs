@@ -18,10 +18,12 @@ public sealed class ParameterSet : IDisposable
     private readonly DeviceBuffer _values;
     private readonly DeviceBuffer _gradients;
 
+    /// <exception cref="ArgumentException">There are 2³¹ parameters or more.</exception>
     public ParameterSet(Device device, IReadOnlyList<ParameterSpec> specs)
     {
         Device = device;
         long total = specs.Sum(spec => Padded(spec.Shape));
+        if (total > int.MaxValue) throw new ArgumentException($"The model has {total:N0} parameters, more than {int.MaxValue:N0}; make it narrower or shallower.");
         _values = device.Allocate(Math.Max(1, total) * sizeof(float), "parameters");
         _gradients = device.Allocate(Math.Max(1, total) * sizeof(float), "gradients");
         long offset = 0;
@@ -35,8 +37,8 @@ public sealed class ParameterSet : IDisposable
         }
         Names = [.. specs.Select(spec => spec.Name)];
         Elements = offset;
-        Values = new Tensor(device, _values.Start, DataType.Float32, checked((int)offset));
-        Gradients = new Tensor(device, _gradients.Start, DataType.Float32, checked((int)offset));
+        Values = new Tensor(device, _values.Start, DataType.Float32, (int)offset);
+        Gradients = new Tensor(device, _gradients.Start, DataType.Float32, (int)offset);
         Values.Clear();
         Gradients.Clear();
     }

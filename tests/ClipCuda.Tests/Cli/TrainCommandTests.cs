@@ -1,0 +1,170 @@
+using System.Diagnostics;
+using ClipCuda.Cli;
+using ClipCuda.Model;
+using ClipCuda.Tests.Training;
+using ClipCuda.Training;
+
+namespace ClipCuda.Tests.Cli;
+
+public sealed class TrainCommandTests
+{
+    private TinyRun _run = null!;
+
+    [SetUp]
+    public void SetUp() => _run = new TinyRun();
+
+    [TearDown]
+    public void TearDown() => _run.Dispose();
+
+    [Test]
+    public void Trains_evaluates_and_says_where_the_results_are()
+    {
+        var run = Train("--val-csv", _run.ValCsv, "--epochs", "2", "--log-every-n-steps", "2", "--name", "one");
+        Assert.That((run.ExitCode, run.Error), Is.EqualTo((0, "")));
+        Assert.That(run.Output, Does.Contain("Device: CPU").And.Contain("24 images").And.Contain("parameters").And.Contain("Memory: a batch of 8 needs about "));
+        Assert.That(run.Output, Does.Match(@"epoch 1/2 step 2/\d+ loss \d\.\d+ scale 14\.\d \d+/s wait \d+\.\d\ds ETA \d+s\n"));
+        Assert.That(run.Output, Does.Not.Contain("step 3/"));
+        Assert.That(run.Output, Does.Contain("epoch 2/2 evaluated: loss ").And.Contain("image → text").And.Contain("R@10").And.Contain("Trained in "));
+        Assert.That(run.Output, Does.Contain(_run.Folder.At("one")).And.Contain("epoch_2"));
+        Assert.That(File.Exists(Path.Combine(_run.Folder.At("one"), "checkpoints", "epoch_2", Checkpoint.WeightsFile)));
+    }
+
+    [Test]
+    public void Every_flag_reaches_the_run()
+    {
+        var run = Train(
+            "--val-csv", _run.ValCsv, "--epochs", "1", "--lr", "0.002", "--weight-decay", "0.3", "--beta1", "0.8", "--beta2", "0.95", "--eps", "1e-7", "--grad-clip-norm", "0.5",
+            "--warmup", "7", "--seed", "9", "--image-size", "24", "--patch-size", "8", "--vision-width", "24", "--vision-layers", "2", "--vision-heads", "3", "--text-width", "20",
+            "--text-layers", "3", "--text-heads", "2", "--context-length", "9", "--vocab-size", "49500", "--embed-dim", "6", "--num-workers", "1", "--threads", "1", "--device", "cpu",
+            "--log-every-n-steps", "3", "--val-frequency", "4", "--save-frequency", "5", "--name", "all");
+        Assert.That((run.ExitCode, run.Error), Is.EqualTo((0, "")));
+        string[] settings = File.ReadAllLines(_run.Folder.At("all/params.txt"));
+        Assert.That(settings, Is.Ordered.Using<string>(StringComparer.Ordinal));
+        Assert.That(settings, Is.SupersetOf(new[]
+        {
+            "batch_size: 8", "beta1: 0.8", "beta2: 0.95", "context_length: 9", "device: cpu", "embed_dim: 6", "epochs: 1", "eps: 1E-07", "grad_clip_norm: 0.5", "image_size: 24",
+            "log_every_n_steps: 3", "lr: 0.002", "model_name: ViT-B/32", "name: all", "num_workers: 1", "patch_size: 8", "save_frequency: 5", "seed: 9", "strict: False",
+            "text_heads: 2", "text_layers: 3", "text_width: 20", "threads: 1", "val_frequency: 4", "vision_heads: 3", "vision_layers: 2", "vision_width: 24", "vocab_size: 49500",
+            "warmup: 7", "weight_decay: 0.3",
+        }));
+    }
+
+    [Test]
+    public void A_width_without_heads_keeps_the_width_of_a_head()
+    {
+        var run = Train("--epochs", "1", "--vision-width", "128", "--name", "wide");
+        Assert.That((run.ExitCode, run.Error), Is.EqualTo((0, "")));
+        Assert.That(File.ReadAllLines(_run.Folder.At("wide/params.txt")), Does.Contain("vision_heads: 2").And.Contain("vision_width: 128"));
+        Train("--vision-width", "100", "--name", "odd").MustFail(1, "--vision-width 100", "--vision-heads");
+    }
+
+    [Test]
+    public void What_does_not_fit_together_is_one_line_and_exit_1()
+    {
+        Train("--image-size", "33", "--name", "x").MustFail(1, "33", "patch size 16");
+        Train("--vision-heads", "5", "--name", "x").MustFail(1, "5 vision heads do not divide width 64");
+        Train("--batch-size", "100", "--name", "x").MustFail(1, "100", $"use at most {File.ReadLines(_run.TrainCsv).Count() - 1}");
+        Train("--vocab-size", "100", "--name", "x").MustFail(1, "49408");
+        Train("--vision-width", "8192", "--vision-layers", "2000", "--name", "x").MustFail(1, "Not enough memory", "not even a batch of 1");
+        Train("--val-csv", "nowhere.csv", "--name", "x").MustFail(1, "nowhere.csv");
+        Train("--img-root", "nowhere", "--name", "x").MustFail(1, "nowhere");
+        Train("--name", "a/b").MustFail(1, "a/b");
+        Assert.That(Directory.Exists(_run.Folder.At("x")), Is.False);
+    }
+
+    [Test]
+    public void Bad_data_is_one_line_that_names_the_file_and_exit_1()
+    {
+        CommandLine.Run("train", "--train-csv", _run.Folder.Write("empty.csv", "")).MustFail(1, "empty.csv", "empty");
+        CommandLine.Run("train", "--train-csv", _run.Folder.Write("header.csv", "image_path,caption\n")).MustFail(1, "header.csv", "no rows");
+        CommandLine.Run("train", "--train-csv", _run.Folder.Write("column.csv", "image_path,title\na.png,b\n")).MustFail(1, "column.csv", "'caption'");
+        CommandLine.Run("train", "--train-csv", _run.Folder.Write("gone.csv", "image_path,caption\na.png,b\n")).MustFail(1, "gone.csv", "a.png");
+        _run.Folder.Write("damaged.png", "no image");
+        string damaged = _run.Folder.Write("damaged.csv", "image_path,caption\ndamaged.png,b\n");
+        Train("--train-csv", damaged, "--img-root", _run.Folder.Path, "--batch-size", "1", "--name", "damaged").MustFail(1, "damaged.csv", "damaged.png");
+    }
+
+    [Test]
+    public void A_run_folder_that_exists_or_cannot_be_written_is_refused()
+    {
+        _run.Folder.Write("old/out.log", "kept");
+        Train("--name", "old").MustFail(1, "exists already", "--name");
+        Assert.That(File.ReadAllText(_run.Folder.At("old/out.log")), Is.EqualTo("kept"));
+        _run.Folder.Write("file", "");
+        Train("--logs", _run.Folder.At("file"), "--name", "new").MustFail(1, "cannot be written", "--logs");
+    }
+
+    [Test]
+    public void A_caption_that_is_too_long_is_counted_or_with_strict_an_error()
+    {
+        var run = Train("--context-length", "4", "--epochs", "1", "--name", "cut");
+        Assert.That(run.Output, Does.Match(@"\d+ too long for the context and cut"));
+        Train("--context-length", "4", "--strict", "--name", "strict").MustFail(1, "line ", "context");
+    }
+
+    [Test]
+    public void A_loss_that_is_not_finite_is_exit_1() =>
+        Train("--lr", "1e38", "--grad-clip-norm", "0", "--name", "x").MustFail(1, "Step 2", "the loss", "--lr");
+
+    [Test]
+    public void On_a_terminal_notes_are_shown_above_the_progress()
+    {
+        using var output = new StringWriter();
+        var console = new TrainingConsole(output, live: true, logEveryNSteps: 1);
+        int result = console.Show(() =>
+        {
+            console.Note("a note with [brackets]");
+            console.Begin(epochs: 1, stepsPerEpoch: 24);
+            console.Step(Examples.Step);
+            console.Evaluation(1, Examples.Evaluation, TimeSpan.FromSeconds(2));
+            return 3;
+        });
+        Assert.That(result, Is.EqualTo(3));
+        Assert.That(output.ToString(), Does.Contain("a note with [brackets]").And.Contain("R@1/5/10"));
+    }
+
+    [Platform(Exclude = "Win", Reason = "Windows has no kill to send a signal with")]
+    [TestCase("INT", 130)]
+    [TestCase("TERM", 143)]
+    public void A_signal_ends_the_run_after_its_step(string signal, int exitCode)
+    {
+        string program = typeof(TrainingConsole).Assembly.Location;
+        string[] arguments = [program, "train", .. Arguments("--epochs", "100000", "--log-every-n-steps", "1", "--name", signal)];
+        using var process = Process.Start(new ProcessStartInfo("dotnet", arguments) { RedirectStandardOutput = true, RedirectStandardError = true })!;
+        var error = process.StandardError.ReadToEndAsync();
+        bool began = false;
+        while (!began && process.StandardOutput.ReadLine() is { } line) began = line.Contains("step 2/");
+        Assert.That(began, Is.True, "the run did not begin");
+        using (var kill = Process.Start("kill", ["-" + signal, $"{process.Id}"])) kill.WaitForExit();
+        string rest = process.StandardOutput.ReadToEnd();
+        if (!process.WaitForExit(TimeSpan.FromSeconds(30))) process.Kill();
+        Assert.That(process.ExitCode, Is.EqualTo(exitCode), error.Result);
+        Assert.That(rest, Does.Contain("Stopping after this step").And.Contain("Stopped;"));
+        Assert.That(File.ReadAllText(_run.Folder.At($"{signal}/metrics.csv")), Does.EndWith("\n"));
+        Assert.That(File.ReadAllText(_run.Folder.At($"{signal}/out.log")), Does.EndWith("Stopped before the end of the run.\n"));
+    }
+
+    private CommandLine Train(params string[] args) => CommandLine.Run(["train", .. Arguments(args)]);
+
+    /// <summary>The tiny run's data and a tiny model, in place of the reference's ViT-B/32; flags that are given win.</summary>
+    private string[] Arguments(params string[] args)
+    {
+        var defaults = new Dictionary<string, string>(StringComparer.Ordinal)
+        {
+            ["--train-csv"] = _run.TrainCsv,
+            ["--img-root"] = _run.Emoji,
+            ["--batch-size"] = "8",
+            ["--image-size"] = "32",
+            ["--patch-size"] = "16",
+            ["--vision-width"] = "64",
+            ["--vision-layers"] = "1",
+            ["--text-width"] = "64",
+            ["--text-layers"] = "1",
+            ["--context-length"] = "12",
+            ["--embed-dim"] = "16",
+            ["--threads"] = "2",
+            ["--logs"] = _run.Folder.Path,
+        };
+        return [.. defaults.Where(flag => !args.Contains(flag.Key)).SelectMany(flag => new[] { flag.Key, flag.Value }), .. args];
+    }
+}
