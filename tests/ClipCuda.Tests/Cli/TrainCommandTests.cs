@@ -2,7 +2,6 @@ using System.Diagnostics;
 using ClipCuda.Cli;
 using ClipCuda.Model;
 using ClipCuda.Tests.Training;
-using ClipCuda.Training;
 
 namespace ClipCuda.Tests.Cli;
 
@@ -65,7 +64,8 @@ public sealed class TrainCommandTests
         Train("--vision-heads", "5", "--name", "x").MustFail(1, "5 vision heads do not divide width 64");
         Train("--batch-size", "100", "--name", "x").MustFail(1, "100", $"use at most {File.ReadLines(_run.TrainCsv).Count() - 1}");
         Train("--vocab-size", "100", "--name", "x").MustFail(1, "49408");
-        Train("--vision-width", "8192", "--vision-layers", "2000", "--name", "x").MustFail(1, "Not enough memory", "not even a batch of 1");
+        Train("--vision-width", "8192", "--vision-layers", "2000", "--name", "x").MustFail(1, "parameters, more than 2,147,483,647");
+        Train("--image-size", "3200", "--vision-layers", "1000", "--name", "x").MustFail(1, "Not enough memory", "not even a batch of 1");
         Train("--val-csv", "nowhere.csv", "--name", "x").MustFail(1, "nowhere.csv");
         Train("--img-root", "nowhere", "--name", "x").MustFail(1, "nowhere");
         Train("--name", "a/b").MustFail(1, "a/b");
@@ -130,7 +130,7 @@ public sealed class TrainCommandTests
     {
         string program = typeof(TrainingConsole).Assembly.Location;
         string[] arguments = [program, "train", .. Arguments("--epochs", "100000", "--log-every-n-steps", "1", "--name", signal)];
-        using var process = Process.Start(new ProcessStartInfo("dotnet", arguments) { RedirectStandardOutput = true, RedirectStandardError = true })!;
+        using var process = Process.Start(new ProcessStartInfo("dotnet", arguments) { UseShellExecute = false, RedirectStandardOutput = true, RedirectStandardError = true })!;
         var error = process.StandardError.ReadToEndAsync();
         bool began = false;
         while (!began && process.StandardOutput.ReadLine() is { } line) began = line.Contains("step 2/");
