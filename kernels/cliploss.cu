@@ -141,7 +141,10 @@ KERNEL(128) cliploss_backward_scale(float* dlogit_scale, const float* partial, i
     if (threadIdx.x == 0) *dlogit_scale += sum;
 }
 
-// To [0, ln 100], as CLIP's trainers keep it.
+// To [0, ln 100], as CLIP's trainers keep it; NaN stays, where fminf and fmaxf would make it a number.
 KERNEL(128) cliploss_clamp_scale(float* logit_scale) {
-    if (threadIdx.x == 0) *logit_scale = fminf(fmaxf(*logit_scale, 0.0f), 4.60517019f);
+    if (threadIdx.x != 0) return;
+    float value = *logit_scale;
+    value = value < 0.0f ? 0.0f : value;
+    *logit_scale = value > 4.60517019f ? 4.60517019f : value;
 }

@@ -29,5 +29,6 @@ KERNEL(Threads) gradientnorm_finish(float* result, const float* partial, int cou
     float norm = sqrtf(block_sum<Threads>(squares, scratch));
     if (threadIdx.x != 0) return;
     result[0] = norm;
-    result[1] = max_norm > 0 ? fminf(1.0f, max_norm / (norm + 1e-6f)) : 1.0f;
+    float factor = max_norm > 0 ? max_norm / (norm + 1e-6f) : 1.0f;
+    result[1] = factor > 1.0f ? 1.0f : factor;  // NaN stays, where fminf would give 1
 }

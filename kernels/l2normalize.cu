@@ -15,7 +15,8 @@ KERNEL(128) l2normalize_forward(float* y, float* reciprocal, const float* x, int
     long long start = (long long)row * width;
     float squares = 0;
     for (int c = lane; c < width; c += WarpSize) squares = fmaf(x[start + c], x[start + c], squares);
-    float r = fminf(1.0f / sqrtf(warp_sum(squares)), LargestReciprocal);
+    float r = 1.0f / sqrtf(warp_sum(squares));
+    r = r > LargestReciprocal ? LargestReciprocal : r;  // NaN stays, where fminf would make it 1e12
     for (int c = lane; c < width; c += WarpSize) y[start + c] = x[start + c] * r;
     if (lane == 0) reciprocal[row] = r;
 }

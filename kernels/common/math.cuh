@@ -4,7 +4,7 @@
 #pragma once
 #include "cuda.cuh"
 
-// e^a to 0.87 ulp; 0 where the result would be denormal, infinity above 88.72.
+// e^a to 0.87 ulp; 0 where the result would be denormal, infinity above 88.72, NaN of NaN.
 DEVICE float exp_f32(float a) {
     float shifted = fmaf(a, 1.44269504f, 12582912.0f);  // a/ln 2, its integer part n in the low bits
     float n = shifted - 12582912.0f;
@@ -19,7 +19,7 @@ DEVICE float exp_f32(float a) {
     r = fmaf(r, f, 1.0f);
     r = __int_as_float(__float_as_int(r) + (__float_as_int(shifted) << 23));  // · 2^n
     r = a < -87.3365402f ? 0.0f : r;
-    return a > 88.7228317f ? __int_as_float(0x7f800000) : r;
+    return !(a <= 88.7228317f) ? a + __int_as_float(0x7f800000) : r;
 }
 
 // ln a to 0.85 ulp, for normal a > 0.

@@ -34,6 +34,18 @@ public sealed class AttentionTests
     }
 
     [Test]
+    public void A_key_that_is_no_number_shows_in_every_row_that_sees_it_and_in_no_other()
+    {
+        using var device = Device.Open("cpu:check", 1);
+        using var tape = new Tape(device, recording: false);
+        float[] qkv = [.. Enumerable.Range(0, 3 * 6).Select(i => i * 0.1f)];
+        qkv[1 * 6 + 2] = float.NaN; // the first number of the second key
+        float[] y = Attention.Forward(tape, tape.Input(qkv, 1, 3, 6), heads: 1, causal: true).ToArray();
+        Assert.That(y[..2], Is.EqualTo(qkv[4..6]));
+        Assert.That(y[2..], Is.All.NaN);
+    }
+
+    [Test]
     public void Heads_that_do_not_split_the_width_are_refused()
     {
         using var device = Device.Open("cpu", 1);

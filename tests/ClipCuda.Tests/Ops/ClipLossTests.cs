@@ -38,6 +38,28 @@ public sealed class ClipLossTests
     }
 
     [Test]
+    public void A_scale_that_is_no_number_shows_in_the_loss_and_survives_the_clamp()
+    {
+        using var device = Device.Open("cpu:check", 1);
+        using var tape = new Tape(device, recording: false);
+        var scale = tape.Input([float.NaN]);
+        var unit = tape.Input([1f, 0, 0, 1], 2, 2);
+        Assert.That(ClipLoss.Forward(tape, unit, unit, scale).ToArray(), Is.EqualTo(new[] { float.NaN }));
+        ClipLoss.ClampLogitScale(scale);
+        Assert.That(scale.ToArray(), Is.EqualTo(new[] { float.NaN }));
+    }
+
+    [Test]
+    public void An_embedding_that_is_no_number_shows_in_the_loss([Values(0, 33)] int row)
+    {
+        using var device = Device.Open("cpu:check", 1);
+        using var tape = new Tape(device, recording: false);
+        float[] image = [.. Enumerable.Repeat(0.5f, 34 * 3)], text = [.. image];
+        text[row * 3 + 1] = float.NaN;
+        Assert.That(ClipLoss.Forward(tape, tape.Input(image, 34, 3), tape.Input(text, 34, 3), tape.Input([1f])).ToArray(), Is.EqualTo(new[] { float.NaN }));
+    }
+
+    [Test]
     public void Embeddings_of_unequal_shapes_are_refused()
     {
         using var device = Device.Open("cpu", 1);

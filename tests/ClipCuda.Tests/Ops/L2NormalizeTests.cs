@@ -31,6 +31,15 @@ public sealed class L2NormalizeTests
         Assert.That(gradient, Is.EqualTo(new[] { 1e12f, 2e12f, 3e12f }));
     }
 
+    [Test]
+    public void A_row_with_a_value_that_is_no_number_is_none_throughout_and_the_others_are_untouched()
+    {
+        using var device = Device.Open("cpu:check", 1);
+        using var tape = new Tape(device, recording: false);
+        float[] y = L2Normalize.Forward(tape, tape.Input([3, float.NaN, 4, 0], 2, 2)).ToArray();
+        Assert.That(y, Is.EqualTo(new[] { float.NaN, float.NaN, 1, 0 }));
+    }
+
     internal static double[] Reference(double[] x, int width)
     {
         var y = new double[x.Length];
