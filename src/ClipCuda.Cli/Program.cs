@@ -35,11 +35,6 @@ internal static class Program
             // A step is finished however long it takes; see StopSignals.
             return parsed.Invoke(new InvocationConfiguration { Output = output, Error = error, EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null });
         }
-        catch (UsageException e)
-        {
-            error.WriteLine($"error: {OneLine(e.Message)}");
-            return UsageError;
-        }
         catch (Exception e)
         {
             error.WriteLine(parsed.GetValue(verbose) ? $"error: {e}" : $"error: {Describe(e)}");
@@ -64,6 +59,3 @@ internal static class Program
         }
     }
 }
-
-/// <summary>The command line was understood but asks for what there is not, such as an unknown preset.</summary>
-internal sealed class UsageException(string message) : Exception(message);

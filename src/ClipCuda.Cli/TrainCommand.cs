@@ -24,11 +24,11 @@ internal sealed class TrainCommand
     private readonly Option<float?> _gradClipNorm = NumberOption.Real("--grad-clip-norm", "largest norm of the gradients; 0 does not clip");
     private readonly Option<int?> _warmup = NumberOption.Whole("--warmup", "steps over which the learning rate rises", least: 0);
     private readonly Option<int?> _seed = NumberOption.Whole("--seed", "seed of weights, order, captions and crops", least: 0);
-    private readonly Option<string?> _modelName = Text("--model-name", "name", $"preset: {string.Join(", ", Presets.All.Select(preset => preset.Name))} (default: {Presets.Sample}; {Presets.Default} with --train-csv)", "--model");
+    private readonly Option<Preset?> _preset = PresetOption();
     private readonly ModelFlags _model = new();
     private readonly Option<int?> _workers = NumberOption.Whole("--num-workers", "threads that decode images ahead; changes no result (default: 2)", least: 0, "--workers");
     private readonly Option<int?> _threads = NumberOption.Whole("--threads", "threads that compute; changes no result (default: one a core)", least: 1);
-    private readonly Option<string?> _device = Text("--device", "name", $"{string.Join(", ", Devices.Device.Names)} (default: auto)");
+    private readonly Option<string> _device = DeviceOption.Create();
     private readonly Option<string?> _logs = Text("--logs", "folder", "where the run's folder is made (default: logs)");
     private readonly Option<string?> _name = Text("--name", "name", "name of the run's folder (default: date, time and model)");
     private readonly Option<int?> _logEveryNSteps = NumberOption.Whole("--log-every-n-steps", "steps from one line of the log to the next (default: 10)", least: 1);
@@ -44,7 +44,7 @@ internal sealed class TrainCommand
         var command = new Command("train", "Train a model; without arguments a small one on the bundled drawings.")
         {
             train._trainCsv, train._valCsv, train._imgRoot, train._epochs, train._batchSize, train._lr, train._weightDecay, train._beta1, train._beta2,
-            train._eps, train._gradClipNorm, train._warmup, train._seed, train._modelName,
+            train._eps, train._gradClipNorm, train._warmup, train._seed, train._preset,
         };
         train._model.AddTo(command);
         foreach (var option in new Option[] { train._workers, train._threads, train._device, train._logs, train._name, train._logEveryNSteps, train._valFrequency, train._saveFrequency, train._strict })
@@ -76,7 +76,7 @@ internal sealed class TrainCommand
     private TrainingOptions Options(ParseResult parsed)
     {
         string? trainCsv = parsed.GetValue(_trainCsv), valCsv = parsed.GetValue(_valCsv);
-        var preset = Preset(parsed.GetValue(_modelName) ?? (trainCsv is null ? Presets.Sample : Presets.Default));
+        var preset = parsed.GetValue(_preset) ?? Presets.Find(trainCsv is null ? Presets.Sample : Presets.Default);
         if (trainCsv is null)
         {
             string sample = Path.Combine(DataFolder.Find(), "emoji");
@@ -84,8 +84,6 @@ internal sealed class TrainCommand
             valCsv ??= Path.Combine(sample, "val.csv");
         }
         var options = TrainingOptions.Of(preset, trainCsv, valCsv);
-        string device = parsed.GetValue(_device) ?? options.Device;
-        if (!Devices.Device.Names.Contains(device)) throw new UsageException($"There is no device '{device}'; there are {string.Join(", ", Devices.Device.Names)}.");
         return options with
         {
             ImageRoot = parsed.GetValue(_imgRoot),
@@ -102,7 +100,7 @@ internal sealed class TrainCommand
             Seed = parsed.GetValue(_seed) ?? options.Seed,
             Workers = parsed.GetValue(_workers) ?? options.Workers,
             Threads = parsed.GetValue(_threads) ?? options.Threads,
-            Device = device,
+            Device = parsed.GetValue(_device)!,
             Logs = parsed.GetValue(_logs) ?? options.Logs,
             Name = parsed.GetValue(_name),
             LogEveryNSteps = parsed.GetValue(_logEveryNSteps) ?? options.LogEveryNSteps,
@@ -112,17 +110,23 @@ internal sealed class TrainCommand
         };
     }
 
-    private static Preset Preset(string name)
+    private static Option<Preset?> PresetOption() => new("--model-name", "--model")
     {
-        try
+        Description = $"preset: {string.Join(", ", Presets.All.Select(preset => preset.Name))} (default: {Presets.Sample}; {Presets.Default} with --train-csv)",
+        HelpName = "name",
+        CustomParser = result =>
         {
-            return Presets.Find(name);
-        }
-        catch (ArgumentException e)
-        {
-            throw new UsageException(e.Message);
-        }
-    }
+            try
+            {
+                return Presets.Find(result.Tokens[0].Value);
+            }
+            catch (ArgumentException e)
+            {
+                result.AddError(e.Message);
+                return null;
+            }
+        },
+    };
 
     private static Option<string?> Text(string name, string value, string description, params string[] aliases) => new(name, aliases) { Description = description, HelpName = value };
 }

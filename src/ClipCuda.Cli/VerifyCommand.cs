@@ -10,7 +10,7 @@ internal static class VerifyCommand
     public static Command Create()
     {
         var folder = new Argument<string>("folder") { Description = "case.json with its safetensors, tokens.jsonl, or pixels.safetensors with pixels/: whichever it holds" };
-        var device = new Option<string>("--device") { Description = $"{string.Join(", ", Device.Names)} (default: auto)", HelpName = "name", DefaultValueFactory = _ => "auto" };
+        var device = DeviceOption.Create();
         var threads = NumberOption.Whole("--threads", "threads that compute; changes no result (default: one a core)", least: 1);
         var command = new Command("verify", "Compare with numbers that another implementation computed.") { folder, device, threads };
         command.SetAction(parsed => Run(parsed.GetValue(folder)!, parsed.GetValue(device)!, parsed.GetValue(threads) ?? 0, parsed.InvocationConfiguration.Output));
