@@ -3,7 +3,7 @@ namespace ClipCuda.Tests;
 /// <summary>The layout that lets an op be added in three files: what belongs together is found by name alone.</summary>
 public sealed class LayoutTests
 {
-    private static readonly string Root = FindRoot();
+    internal static readonly string Root = FindRoot();
 
     private static IEnumerable<string> KernelSources() =>
         Directory.EnumerateFiles(Path.Combine(Root, "kernels"), "*.cu").Select(path => Path.GetFileNameWithoutExtension(path)!).Order(StringComparer.Ordinal);
