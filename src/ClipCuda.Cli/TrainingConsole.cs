@@ -18,6 +18,9 @@ internal sealed class TrainingConsole : ITrainingProgress
     private int _epochs;
     private long _steps;
 
+    // Columns of a terminal: what the numbers beside the bar take at most, and the bar's own.
+    private const int NumbersWidth = 76, LeastBarWidth = 4, MostBarWidth = 40;
+
     /// <param name="live">Whether <paramref name="output"/> is a terminal.</param>
     public TrainingConsole(TextWriter output, bool live, int logEveryNSteps)
     {
@@ -33,7 +36,7 @@ internal sealed class TrainingConsole : ITrainingProgress
         if (!_live) return training();
         return _console.Progress()
             .AutoClear(true)
-            .Columns(new ProgressBarColumn { Width = 12 }, new TaskDescriptionColumn { Alignment = Justify.Left })
+            .Columns(new ProgressBarColumn { Width = Math.Clamp(_console.Profile.Width - NumbersWidth, LeastBarWidth, MostBarWidth) }, new TaskDescriptionColumn { Alignment = Justify.Left })
             .Start(context =>
             {
                 _task = context.AddTask("first step", autoStart: false, maxValue: 1);

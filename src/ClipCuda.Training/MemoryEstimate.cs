@@ -25,7 +25,9 @@ public sealed class MemoryEstimate
         _options = options;
         (_valImages, _valCaptions) = (val?.Samples.Count ?? 0, val?.Rows.Count ?? 0);
         (_width, _height) = TypicalSize(train);
-        Parameters = Measure(1).Parameters;
+        using var device = new MeasuringDevice();
+        using var model = new ClipModel(device, options.Model, options.WeightDecayScope);
+        Parameters = model.Parameters.Count;
     }
 
     /// <summary>Parameters of the model.</summary>
@@ -41,7 +43,7 @@ public sealed class MemoryEstimate
     }
 
     /// <summary>Of these, the bytes of buffers on the device.</summary>
-    internal long DeviceBytes(int batchSize) => Measure(batchSize).PeakBytes;
+    internal long DeviceBytes(int batchSize) => Measure(batchSize) * (_options.Device == "cpu:check" ? 2 : 1); // it knows of each byte whether it was written
 
     /// <summary>The largest batch size up to a bound that fits into so many bytes; 0 if none does.</summary>
     public int LargestBatch(long free, int most)
@@ -73,7 +75,7 @@ public sealed class MemoryEstimate
 
     internal static string Format(long bytes) => bytes >= 1L << 30 ? $"{bytes / (double)(1 << 30):F1} GiB" : $"{bytes / (double)(1 << 20):F0} MiB";
 
-    private (long PeakBytes, long Parameters) Measure(int batchSize)
+    private long Measure(int batchSize)
     {
         using var device = new MeasuringDevice();
         using var model = new ClipModel(device, _options.Model, _options.WeightDecayScope);
@@ -92,7 +94,7 @@ public sealed class MemoryEstimate
             device.Allocate(sizeof(float) * (long)_options.Model.EmbedDim * ((long)_valImages + _valCaptions), "embeddings");
         }
         // The images above are one and the same; Preprocess keeps room for all of them and a quarter more.
-        return (device.PeakBytes + (batchSize - 1L) * rgb.Length * 5 / 4, model.Parameters.Count);
+        return device.PeakBytes + (batchSize - 1L) * rgb.Length * 5 / 4;
     }
 
     private static void Encode(ClipModel model, TrainingStep step, byte[] rgb, ReadOnlySpan<ImageSlot> images, ReadOnlySpan<int> tokens)

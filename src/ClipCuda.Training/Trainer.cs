@@ -37,13 +37,14 @@ public sealed class Trainer : IDisposable
     /// <exception cref="InvalidDataException">Data are malformed.</exception>
     public Trainer(TrainingOptions options, ITrainingProgress progress)
     {
-        options = options with { Name = options.Name ?? RunFolder.DefaultName(DateTime.Now, options.ModelName, options.LearningRate, options.BatchSize) };
-        (_options, _progress) = (options, progress);
+        _progress = progress;
         try
         {
             options.Model.Validate();
+            options = options with { Name = options.Name ?? RunFolder.DefaultName(DateTime.Now, options.ModelName, options.LearningRate, options.BatchSize) };
             RunFolder.Locate(options.Logs, options.Name!);
             var device = Own(Device.Open(options.Device, options.Threads));
+            _options = options with { Device = device.Name, Threads = options.Threads > 0 ? options.Threads : Environment.ProcessorCount };
             Note(options.Device == "auto" ? $"Device: {device.Description} (auto: the CPU is the only kind of device so far)" : $"Device: {device.Description}");
 
             var tokenizer = new ClipTokenizer(Path.Combine(DataFolder.Find(), DataFolder.Merges));
@@ -64,8 +65,9 @@ public sealed class Trainer : IDisposable
             }
             NoteSkipped();
 
-            var memory = new MemoryEstimate(options, _trainData, _valData);
-            Note($"Model: {options.ModelName}, {memory.Parameters:N0} parameters");
+            var memory = new MemoryEstimate(_options, _trainData, _valData);
+            string changed = options.Model == Presets.Find(options.ModelName).Config ? "" : " changed by flags";
+            Note($"Model: {options.ModelName}{changed}, {memory.Parameters:N0} parameters");
             Note(memory.Check(device.FreeBytes));
             _model = Own(new ClipModel(device, options.Model, options.WeightDecayScope));
             Initialization.Apply(_model.Parameters, options.Model, options.Initialization, options.Seed);
@@ -84,6 +86,7 @@ public sealed class Trainer : IDisposable
     /// <exception cref="NotFiniteNumberException">A loss, gradient or embedding is not finite; the checkpoints written so far are whole.</exception>
     public TrainingSummary Run(CancellationToken stop)
     {
+        stop.ThrowIfCancellationRequested();
         _folder = Own(RunFolder.Create(_options.Logs, _options.Name!, _options.Settings()));
         foreach (string note in _notes) _folder.Log.Info(note);
         try

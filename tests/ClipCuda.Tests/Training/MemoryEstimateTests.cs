@@ -39,6 +39,12 @@ public sealed class MemoryEstimateTests
     }
 
     [Test]
+    public void Counts_twice_where_the_device_keeps_watch_over_every_byte() =>
+        Assert.That(
+            new MemoryEstimate(_options with { Device = "cpu:check" }, _train, null).DeviceBytes(8),
+            Is.EqualTo(2 * new MemoryEstimate(_options, _train, null).DeviceBytes(8)));
+
+    [Test]
     public void Grows_with_the_batch_and_with_an_evaluation()
     {
         var estimate = new MemoryEstimate(_options, _train, _val);
