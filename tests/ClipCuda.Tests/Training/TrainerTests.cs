@@ -31,6 +31,15 @@ public sealed class TrainerTests
     }
 
     [Test]
+    public void Memory_checks_find_nothing_and_change_nothing()
+    {
+        var (_, checkedRun) = TinyRun.Train(_run.Options("checked") with { Epochs = 1, Device = "cpu:check" });
+        var (_, plain) = TinyRun.Train(_run.Options("plain") with { Epochs = 1 });
+        Assert.That(checkedRun.Steps.Select(Numbers), Is.EqualTo(plain.Steps.Select(Numbers)));
+        Assert.That(checkedRun.Evaluations, Is.EqualTo(plain.Evaluations));
+    }
+
+    [Test]
     public void Another_seed_gives_other_weights()
     {
         var (one, _) = TinyRun.Train(_run.Options("one") with { Epochs = 1 });
