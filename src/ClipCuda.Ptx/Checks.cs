@@ -21,11 +21,9 @@ internal readonly struct Checked : IChecks
 /// A read of another warp's write, or a write over another warp's read or write, within one barrier interval is a race. Warps
 /// themselves run in lockstep. Global accesses are held against the <see cref="MemoryMap"/>.
 /// </summary>
-internal sealed unsafe class SharedChecker(MemoryMap map)
+/// <param name="stepLimit">Instructions in one block after which a kernel counts as one that never ends.</param>
+internal sealed unsafe class SharedChecker(MemoryMap map, long stepLimit)
 {
-    /// <summary>Dispatches of one group in one block, after which a kernel counts as one that never ends.</summary>
-    private const long StepLimit = 200_000_000;
-
     private const int NoWarp = -1, ManyWarps = -2;
 
     private int[] _writer = [];
@@ -52,7 +50,7 @@ internal sealed unsafe class SharedChecker(MemoryMap map)
 
     public void CountStep(WarpGroup group, in Instruction at)
     {
-        if (++_steps > StepLimit) throw group.Fault(at, $"still running after {StepLimit} instructions", 0);
+        if (++_steps > stepLimit) throw group.Fault(at, $"still running after {stepLimit} instructions", 0);
     }
 
     public void Read(ref Lanes lanes, in Instruction i, int bytes, bool shared) => Check(ref lanes, i, bytes, shared, write: false);

@@ -13,9 +13,7 @@ internal static unsafe class Control
 
     public static void BranchIf(ref Lanes lanes, in Instruction i)
     {
-        var (low, high) = Lanes.Collect(lanes.Registers + i.A);
-        if (i.Negated) (low, high) = (~low, ~high);
-        (low, high) = (low & lanes.MaskLow, high & lanes.MaskHigh);
+        var (low, high) = Taken(lanes, i);
         if ((low | high) == 0) return;
         ulong restLow = lanes.MaskLow & ~low, restHigh = lanes.MaskHigh & ~high;
         if ((restLow | restHigh) == 0)
@@ -58,6 +56,21 @@ internal static unsafe class Control
         lanes.State = RunState.Exited;
     }
 
+    /// <summary>A guarded exit: the lanes whose predicate holds end, the others go on.</summary>
+    public static void ExitIf(ref Lanes lanes, in Instruction i)
+    {
+        var (low, high) = Taken(lanes, i);
+        ulong restLow = lanes.MaskLow & ~low, restHigh = lanes.MaskHigh & ~high;
+        if ((restLow | restHigh) == 0)
+        {
+            Exit(ref lanes, i);
+            return;
+        }
+        lanes.AliveLow &= ~low;
+        lanes.AliveHigh &= ~high;
+        lanes.SetMask(restLow, restHigh);
+    }
+
     public static void Trap(ref Lanes lanes, in Instruction i) => throw lanes.Group.Fault(i, "the kernel executed trap", FirstLane(lanes));
 
     public static void Barrier(ref Lanes lanes, in Instruction i)
@@ -73,9 +86,7 @@ internal static unsafe class Control
     /// <summary>A guarded instruction: i.Target is one past it; it runs with the mask narrowed to its predicate.</summary>
     public static void Guarded(ref Lanes lanes, in Instruction i)
     {
-        var (low, high) = Lanes.Collect(lanes.Registers + i.A);
-        if (i.Negated) (low, high) = (~low, ~high);
-        (low, high) = (low & lanes.MaskLow, high & lanes.MaskHigh);
+        var (low, high) = Taken(lanes, i);
         ref readonly var inner = ref lanes.Group.Code[lanes.Pc];
         lanes.Pc = i.Target;
         if ((low | high) == 0) return;
@@ -83,8 +94,7 @@ internal static unsafe class Control
         lanes.SetMask(low, high);
         if (lanes.Full) inner.Full(ref lanes, inner);
         else inner.Masked(ref lanes, inner);
-        if (lanes.State != RunState.Exited && lanes.MaskLow == low && lanes.MaskHigh == high)
-            lanes.SetMask(beforeLow & lanes.AliveLow, beforeHigh & lanes.AliveHigh);
+        lanes.SetMask(beforeLow, beforeHigh);
     }
 
     /// <summary>shfl.sync (PTX ISA 9.7.9.6): lanes read each other's A within a warp; i.Target holds the mode, D1 the optional predicate.</summary>
@@ -139,6 +149,13 @@ internal static unsafe class Control
             low.Store(d + start);
             high.Store(d + start + 16);
         }
+    }
+
+    /// <summary>The active lanes for which an instruction's guard holds.</summary>
+    private static (ulong Low, ulong High) Taken(in Lanes lanes, in Instruction i)
+    {
+        var (low, high) = Lanes.Collect(lanes.Registers + i.A);
+        return i.Negated ? (~low & lanes.MaskLow, ~high & lanes.MaskHigh) : (low & lanes.MaskLow, high & lanes.MaskHigh);
     }
 
     private static void Reconverge(ref Lanes lanes, int at)

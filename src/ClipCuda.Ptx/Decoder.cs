@@ -46,7 +46,7 @@ internal sealed unsafe class Decoder
             _at = source[i];
             positions[i] = _code.Count;
             if (meetings.Contains(i)) Emit(i, &Control.Meet);
-            if (_at.Guard >= 0 && !ControlFlow.IsBranch(_at))
+            if (_at.Guard >= 0 && !ControlFlow.IsBranch(_at) && _at.Opcode is not ("ret" or "exit"))
                 Emit(i, &Control.Guarded, a: _file.Offset(_at.Guard), negated: _at.GuardNegated, target: _code.Count + 2);
             DecodeOne(i);
         }
@@ -73,7 +73,8 @@ internal sealed unsafe class Decoder
                 else Emit(index, &Control.BranchIf, a: _file.Offset(_at.Guard), negated: _at.GuardNegated, target: (int)_at.Operands[0].Value);
                 break;
             case "ret" or "exit":
-                Emit(index, &Control.Exit);
+                if (_at.Guard < 0) Emit(index, &Control.Exit);
+                else Emit(index, &Control.ExitIf, a: _file.Offset(_at.Guard), negated: _at.GuardNegated);
                 break;
             case "trap":
                 Emit(index, &Control.Trap);

@@ -10,20 +10,23 @@ public sealed unsafe class KernelProgram
 {
     private readonly PtxEntry _entry;
     private readonly MemoryMap? _map;
+    private readonly long _stepLimit;
     private readonly Instruction[] _code;
     private readonly RegisterFile _file;
     private readonly ConcurrentBag<Workspace> _idle = [];
 
-    private KernelProgram(PtxEntry entry, MemoryMap? checks)
+    private KernelProgram(PtxEntry entry, MemoryMap? checks, long stepLimit)
     {
+        _stepLimit = stepLimit;
         _entry = entry;
         _map = checks;
         (_code, _file) = Decoder.Decode(entry, checks is not null);
     }
 
     /// <summary>Prepares an entry; with a map every access is checked against it.</summary>
+    /// <param name="stepLimit">Instructions of 128 lanes that a block may take when it is checked; more, and the kernel counts as one that never ends.</param>
     /// <exception cref="PtxException">The entry holds an instruction that is not supported; names its line.</exception>
-    public static KernelProgram Create(PtxEntry entry, MemoryMap? checks) => new(entry, checks);
+    public static KernelProgram Create(PtxEntry entry, MemoryMap? checks, long stepLimit = 200_000_000) => new(entry, checks, stepLimit);
 
     /// <summary>Dynamic shared memory follows the static one, aligned for vector access.</summary>
     internal static int DynamicSharedStart(PtxEntry entry) => (entry.StaticSharedBytes + 127) / 128 * 128;
@@ -91,7 +94,7 @@ public sealed unsafe class KernelProgram
                 _sharedMemory = WarpGroup.AllocateAligned(sharedBytes, out byte* shared);
                 Shared = shared;
             }
-            if (program._map is not null) Checker ??= new SharedChecker(program._map);
+            if (program._map is not null) Checker ??= new SharedChecker(program._map, program._stepLimit);
             bool changed = _shape.Grid != shape.Grid || _shape.Block != shape.Block;
             for (int g = 0; g * Lanes.Count < threads; g++)
             {

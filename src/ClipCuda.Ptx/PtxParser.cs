@@ -244,7 +244,9 @@ internal sealed class PtxParser
         _ => throw Error($"'{type}' is not a supported type"),
     };
 
-    private PtxException Error(string what) => new($"{_module}({_token.Line},{_token.Column}): {what}.");
+    private PtxException Error(string what) => Error(what, _token);
+
+    private PtxException Error(string what, Token at) => new($"{_module}({at.Line},{at.Column}): {what}.");
 
     /// <summary>What stands between an entry's braces.</summary>
     private sealed class EntryBody(PtxParser parser, PtxEntry entry, int sharedEnd)
@@ -267,7 +269,7 @@ internal sealed class PtxParser
             foreach (var (operand, instruction, index, at) in _branches)
             {
                 if (!_labels.TryGetValue(operand.Name, out int target))
-                    throw new PtxException($"{parser._module}({at.Line},{at.Column}): '{operand.Name}' is not declared.");
+                    throw parser.Error($"'{operand.Name}' is not declared", at);
                 entry.Instructions[instruction].Operands[index] = operand with { Kind = PtxOperandKind.Label, Value = target };
             }
         }
@@ -339,14 +341,14 @@ internal sealed class PtxParser
             string opcode = parser.ExpectWord();
             if (guard < 0 && parser.TryTake(':'))
             {
-                if (!_labels.TryAdd(opcode, entry.Instructions.Count)) throw parser.Error($"label '{opcode}' is declared twice");
+                if (!_labels.TryAdd(opcode, entry.Instructions.Count)) throw parser.Error($"label '{opcode}' is declared twice", start);
                 return;
             }
             var operands = new List<PtxOperand>();
             while (!parser._token.Is(';'))
             {
-                operands.Add(ParseOperand(operands.Count));
-                if (parser.TryTake('|')) operands.Add(ParseOperand(operands.Count));
+                operands.Add(ParseOperand(opcode, operands.Count));
+                if (parser.TryTake('|')) operands.Add(ParseOperand(opcode, operands.Count));
                 if (!parser.TryTake(',') && !parser._token.Is(';')) throw parser.Error($"expected ',' or ';', found '{parser._token.Text}'");
             }
             parser.Advance();
@@ -362,25 +364,25 @@ internal sealed class PtxParser
             });
         }
 
-        private PtxOperand ParseOperand(int index)
+        private PtxOperand ParseOperand(string opcode, int index)
         {
             if (parser.TryTake('['))
             {
-                var target = ParseOperand(index: -1);
+                var target = ParseOperand(opcode, index);
                 long offset = 0;
-                if (parser.TryTake('+')) offset = ParseOperand(index: -1).Value;
+                if (parser.TryTake('+')) offset = ParseOperand(opcode, index).Value;
                 parser.Expect("]");
                 return new PtxOperand(PtxOperandKind.Address, target.Register, offset, target.Name);
             }
             if (parser.TryTake('{'))
             {
                 var elements = new List<PtxOperand>();
-                do elements.Add(ParseOperand(index: -1));
+                do elements.Add(ParseOperand(opcode, index));
                 while (parser.TryTake(','));
                 parser.Expect("}");
                 return new PtxOperand(PtxOperandKind.Vector, Elements: [.. elements]);
             }
-            if (parser.TryTake('!')) return ParseOperand(index) with { Negated = true };
+            if (parser.TryTake('!')) return ParseOperand(opcode, index) with { Negated = true };
             if (parser.TryTake('-')) return new PtxOperand(PtxOperandKind.Number, Value: -(long)parser.ExpectNumber());
             var token = parser._token;
             if (token.Kind == TokenKind.Number)
@@ -390,10 +392,11 @@ internal sealed class PtxParser
             }
             string name = parser.ExpectWord();
             if (_registers.TryGetValue(name, out int register)) return new PtxOperand(PtxOperandKind.Register, register, Name: name);
-            if (name[0] == '%' || name == "_") return new PtxOperand(PtxOperandKind.Special, Name: name);
+            // Special registers have names without a number.
+            if ((name[0] == '%' && !char.IsAsciiDigit(name[^1])) || name == "_") return new PtxOperand(PtxOperandKind.Special, Name: name);
             if (entry.SharedOffsets.ContainsKey(name) || entry.Parameters.Any(p => p.Name == name)) return new PtxOperand(PtxOperandKind.Symbol, Name: name);
+            if (opcode is not ("bra" or "bra.uni")) throw parser.Error($"'{name}' is not declared", token);
             var label = new PtxOperand(PtxOperandKind.Label, Name: name);
-            if (index < 0) throw parser.Error($"'{name}' is not declared");
             _branches.Add((label, entry.Instructions.Count, index, token));
             return label;
         }
