@@ -3,7 +3,7 @@ using ClipCuda.Ptx;
 namespace ClipCuda.Tests.Ptx;
 
 /// <summary>What check mode catches, and that its message says kernel, what, CUDA line, PTX line, block and thread.</summary>
-public sealed unsafe class CheckModeTests
+public sealed unsafe class ChecksTests
 {
     private const int Elements = 64;
 

@@ -1,0 +1,24 @@
+namespace ClipCuda.Ops;
+
+/// <summary>What the elementwise activations share: y = f(x + bias), with entries <c>NAME_forward</c> and <c>NAME_backward</c> of one form.</summary>
+internal static class Activation
+{
+    /// <param name="name">The PTX module.</param>
+    /// <param name="x">[..., width].</param>
+    /// <param name="bias">[width], or null.</param>
+    public static Tensor Forward(Tape tape, string name, Tensor x, Tensor? bias)
+    {
+        if (bias is not null) Shapes.Require(bias, nameof(bias), x.Width);
+        var y = tape.Allocate(x.Shape);
+        tape.Device.Kernel($"{name}_forward").Launch(x.Rows, 128, y.Data, x.Data, Shapes.Pointer(bias), x.Width);
+        tape.Record(y, () =>
+        {
+            var dy = tape.GradientOf(y);
+            // The bias needs the gradient of x + bias even where nobody needs that of x.
+            var dx = tape.GradientTarget(x) ?? tape.AllocateScratch(DataType.Float32, x.Shape);
+            tape.Device.Kernel($"{name}_backward").Launch(x.Rows, 128, dx.Data, dy.Data, x.Data, Shapes.Pointer(bias), x.Width);
+            if (bias is not null) Bias.AccumulateGradient(tape, dx, bias);
+        });
+        return y;
+    }
+}
