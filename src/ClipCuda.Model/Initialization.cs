@@ -11,7 +11,7 @@ namespace ClipCuda.Model;
 /// <item><term>image positions</term><description>N(0, 0.01) · N(0, W^−½)</description></item>
 /// <item><term>class token</term><description>N(0, 0.02) · N(0, W^−½)</description></item>
 /// <item><term>projections</term><description>N(0, 0.02) · N(0, W^−½)</description></item>
-/// <item><term>conv1</term><description>U(±n^−½), n = 3·patch² · the same (PyTorch's default)</description></item>
+/// <item><term>conv1</term><description>U(±n^−½), n = 3·patch² (PyTorch's default) · N(0, W^−½), as a projection into the tower</description></item>
 /// <item><term>in_proj</term><description>U(±n^−½) · N(0, W^−½)</description></item>
 /// <item><term>out_proj, c_proj</term><description>U(±n^−½) · N(0, W^−½·(2L)^−½)</description></item>
 /// <item><term>c_fc</term><description>U(±n^−½) · N(0, (2W)^−½)</description></item>
@@ -69,7 +69,7 @@ public static class Initialization
         if (name == "token_embedding.weight") return (Kind.Normal, 0.02);
         if (last == "positional_embedding") return (Kind.Normal, reference || !visual ? 0.01 : inverseRoot);
         if (last is "class_embedding" or "proj" or "text_projection") return (Kind.Normal, reference ? 0.02 : inverseRoot);
-        if (layer == "conv1") return (Kind.Uniform, 1 / Math.Sqrt(shape[1] * shape[2] * shape[3]));
+        if (layer == "conv1") return reference ? (Kind.Uniform, 1 / Math.Sqrt(shape[1] * shape[2] * shape[3])) : (Kind.Normal, inverseRoot);
         bool bias = last is "bias" or "in_proj_bias";
         if (reference) return (Kind.Uniform, layer == "c_proj" ? inverseRoot / Math.Sqrt(ClipConfig.MlpRatio) : inverseRoot);
         if (bias) return (Kind.Constant, 0);

@@ -20,7 +20,7 @@ public sealed class InitializationTests
     [TestCase(InitializationScheme.TransformerScaled, "positional_embedding", 0.01)]
     [TestCase(InitializationScheme.TransformerScaled, "visual.positional_embedding", 0.10206207)]
     [TestCase(InitializationScheme.TransformerScaled, "text_projection", 0.125)]
-    [TestCase(InitializationScheme.TransformerScaled, "visual.conv1.weight", 0.07216878 / 1.7320508)]
+    [TestCase(InitializationScheme.TransformerScaled, "visual.conv1.weight", 0.10206207)]
     [TestCase(InitializationScheme.TransformerScaled, "visual.transformer.resblocks.2.attn.in_proj_weight", 0.10206207)]
     [TestCase(InitializationScheme.TransformerScaled, "visual.transformer.resblocks.2.attn.out_proj.weight", 0.10206207 / 2.4494897)]
     [TestCase(InitializationScheme.TransformerScaled, "transformer.resblocks.4.mlp.c_proj.weight", 0.125 / 3.1622777)]
