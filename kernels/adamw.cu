@@ -7,23 +7,30 @@
 //
 // p, m, v, g: [count]. step: [3] on the device = 1 − lr·decay, lr / (1 − β1^t), 1 / √(1 − β2^t); clip: [2] of gradientnorm, its second.
 // |m'| and v' below 2^-126 become 0: moments of embedding rows that stay unused would else be denormal for ever, which costs a CPU
-// 4 to 5 times an element. One thread an element, 256 a block. Moves 28 bytes a parameter.
+// 4 to 5 times an element. Blocks of 256, a block 2,048 elements, 256 at a time. Moves 28 bytes a parameter.
 #include "common/cuda.cuh"
 
+constexpr int Threads = 256;
+constexpr int PerThread = 8;
 constexpr float SmallestNormal = 1.17549435e-38f;
 
 DEVICE float flush(float a) { return fabsf(a) < SmallestNormal ? 0.0f : a; }
 
-KERNEL(256)
+KERNEL(Threads)
 adamw_step(float* p, float* m, float* v, const float* g, const float* step, const float* clip, long long count, long long decayed, float beta1,
            float one_minus_beta1, float beta2, float one_minus_beta2, float epsilon) {
-    long long i = (long long)blockIdx.x * 256 + threadIdx.x;
-    if (i >= count) return;
-    float gradient = g[i] * clip[1];
-    float first = flush(fmaf(beta1, m[i], one_minus_beta1 * gradient));
-    float second = flush(fmaf(beta2, v[i], one_minus_beta2 * gradient * gradient));
-    float value = i < decayed ? p[i] * step[0] : p[i];
-    m[i] = first;
-    v[i] = second;
-    p[i] = value - step[1] * first / fmaf(sqrtf(second), step[2], epsilon);
+    float keep = step[0], rate = step[1], correction = step[2], factor = clip[1];
+    long long start = (long long)blockIdx.x * Threads * PerThread + threadIdx.x;
+#pragma unroll
+    for (int k = 0; k < PerThread; ++k) {
+        long long i = start + k * Threads;
+        if (i >= count) return;
+        float gradient = g[i] * factor;
+        float first = flush(fmaf(beta1, m[i], one_minus_beta1 * gradient));
+        float second = flush(fmaf(beta2, v[i], one_minus_beta2 * gradient * gradient));
+        float value = p[i] * (i < decayed ? keep : 1.0f);
+        m[i] = first;
+        v[i] = second;
+        p[i] = value - rate * first / fmaf(sqrtf(second), correction, epsilon);
+    }
 }

@@ -14,10 +14,9 @@ KERNEL(Threads) gradientnorm_partial(float* partial, const float* g, long long c
     __shared__ float scratch[Threads / WarpSize];
     long long start = (long long)blockIdx.x * Threads * PerThread + threadIdx.x;
     float squares = 0;
-    for (int k = 0; k < PerThread; ++k) {
-        long long i = start + k * Threads;
-        if (i < count) squares = fmaf(g[i], g[i], squares);
-    }
+    const float* own = g + start;
+    int left = count - start < Threads * PerThread ? (int)(count - start) : Threads * PerThread;
+    for (int k = 0; k < left; k += Threads) squares = fmaf(own[k], own[k], squares);
     float sum = block_sum<Threads>(squares, scratch);
     if (threadIdx.x == 0) partial[blockIdx.x] = sum;
 }

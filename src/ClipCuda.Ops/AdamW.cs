@@ -9,6 +9,8 @@ namespace ClipCuda.Ops;
 /// </summary>
 public sealed class AdamW : IDisposable
 {
+    private const int ElementsABlock = 2048;
+
     private readonly ParameterSet _parameters;
     private readonly float _beta1, _beta2, _epsilon, _weightDecay;
     private readonly DeviceBuffer _first, _second, _step;
@@ -44,7 +46,7 @@ public sealed class AdamW : IDisposable
         var device = _parameters.Device;
         device.CopyToDevice(MemoryMarshal.AsBytes(step), _step.Start);
         device.Kernel("adamw_step").Launch(
-            Shapes.Ceiling(_parameters.Elements, 256), 256, _parameters.Values.Data, _first.Start, _second.Start, _parameters.Gradients.Data, _step.Start, clip,
+            Shapes.Ceiling(_parameters.Elements, ElementsABlock), 256, _parameters.Values.Data, _first.Start, _second.Start, _parameters.Gradients.Data, _step.Start, clip,
             _parameters.Elements, _parameters.DecayedElements, _beta1, (float)(1 - (double)_beta1), _beta2, (float)(1 - (double)_beta2), _epsilon);
     }
 
