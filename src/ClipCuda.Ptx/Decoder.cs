@@ -168,13 +168,21 @@ internal sealed unsafe class Decoder
         var parameter = _entry.Parameters.FirstOrDefault(p => p.Name == address.Name);
         if (!load || elements != 1 || parameter is null) throw Error($"'{_at.Opcode}' on '{address.Name}' is not supported");
         long offset = parameter.Offset + address.Value;
+        var target = _at.Operands[0];
+        bool wide = target.Register >= 0 && _file.WidthOf(target.Register) == Width.W64;
         switch (type)
         {
             case "b64" or "u64" or "s64" or "f64":
-                Emit(index, &Memory.LoadParameter<ulong, AllLanes>, &Memory.LoadParameter<ulong, SomeLanes>, d: Destination(_at.Operands[0], Width.W64), immediate: offset);
+                Emit(index, &Memory.LoadParameter<ulong, ulong, AllLanes>, &Memory.LoadParameter<ulong, ulong, SomeLanes>, d: Destination(target, Width.W64), immediate: offset);
+                break;
+            case "u32" when wide:
+                Emit(index, &Memory.LoadParameter<uint, ulong, AllLanes>, &Memory.LoadParameter<uint, ulong, SomeLanes>, d: Destination(target, Width.W64), immediate: offset);
+                break;
+            case "s32" when wide:
+                Emit(index, &Memory.LoadParameter<int, ulong, AllLanes>, &Memory.LoadParameter<int, ulong, SomeLanes>, d: Destination(target, Width.W64), immediate: offset);
                 break;
             case "b32" or "u32" or "s32" or "f32":
-                Emit(index, &Memory.LoadParameter<uint, AllLanes>, &Memory.LoadParameter<uint, SomeLanes>, d: Destination(_at.Operands[0], Width.W32), immediate: offset);
+                Emit(index, &Memory.LoadParameter<uint, uint, AllLanes>, &Memory.LoadParameter<uint, uint, SomeLanes>, d: Destination(target, Width.W32), immediate: offset);
                 break;
             default:
                 throw Error($"a parameter of type '.{type}' is not supported");

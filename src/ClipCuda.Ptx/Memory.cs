@@ -117,13 +117,14 @@ internal static unsafe class Memory
         }
     }
 
-    /// <summary>A parameter, the same for all lanes.</summary>
-    public static void LoadParameter<T, TMask>(ref Lanes lanes, in Instruction i)
-        where T : unmanaged
+    /// <summary>A parameter, the same for all lanes; into a wider register it extends by its own sign.</summary>
+    public static void LoadParameter<T, TLane, TMask>(ref Lanes lanes, in Instruction i)
+        where T : unmanaged, INumber<T>
+        where TLane : unmanaged, INumber<TLane>
         where TMask : struct, IMask
     {
-        var value = Vector512.Create(Unsafe.ReadUnaligned<T>(lanes.Parameters + i.Immediate));
-        for (int o = 0; o < Lanes.Count * sizeof(T); o += 64) lanes.Write<T, TMask>(lanes.Registers + i.D, o, value);
+        var value = Vector512.Create(TLane.CreateTruncating(Unsafe.ReadUnaligned<T>(lanes.Parameters + i.Immediate)));
+        for (int o = 0; o < Lanes.Count * sizeof(TLane); o += 64) lanes.Write<TLane, TMask>(lanes.Registers + i.D, o, value);
     }
 
     /// <summary>cvta.shared (sign 1) and cvta.to.shared (sign −1): between the shared window and generic addresses.</summary>

@@ -95,4 +95,33 @@ public sealed unsafe class KernelProgramTests
             Assert.That(y[block], Is.EqualTo(sum), $"block {block}");
         }
     }
+
+    /// <summary>A register may be wider than the parameter (PTX ISA 5.4.1): it is then extended as its type says.</summary>
+    [TestCase("s32", -2, -2)]
+    [TestCase("u32", -2, 0xfffffffe)]
+    [TestCase("s32", 3, 3)]
+    public void A_parameter_extends_to_the_width_of_its_register(string type, int value, long expected)
+    {
+        var entry = PtxModule.Parse(
+            $$"""
+            .version 6.3
+            .target sm_75
+            .address_size 64
+            .visible .entry widen(.param .u64 widen_y, .param .u32 widen_x)
+            {
+                .reg .b64 %rd<3>;
+                ld.param.u64 %rd1, [widen_y];
+                ld.param.{{type}} %rd2, [widen_x];
+                st.global.u64 [%rd1], %rd2;
+                ret;
+            }
+            """,
+            "widen.ptx").Entries[0];
+        long y = 0;
+        byte* parameters = stackalloc byte[12];
+        *(long**)parameters = &y;
+        *(int*)(parameters + 8) = value;
+        KernelProgram.Create(entry, checks: null).Run(new LaunchShape(1, 1), parameters, 0, 1);
+        Assert.That(y, Is.EqualTo(expected));
+    }
 }
