@@ -10,10 +10,10 @@ internal sealed class ModelFlags
     private readonly Option<int?> _patchSize = Size("--patch-size", "pixels a side of a patch");
     private readonly Option<int?> _visionWidth = Size("--vision-width", "width of the vision transformer");
     private readonly Option<int?> _visionLayers = Size("--vision-layers", "blocks of the vision transformer");
-    private readonly Option<int?> _visionHeads = Size("--vision-heads", "attention heads of the vision transformer (default: as wide as the model's)");
+    private readonly Option<int?> _visionHeads = Size("--vision-heads", "attention heads of the vision transformer (default: heads keep the preset's width)");
     private readonly Option<int?> _textWidth = Size("--text-width", "width of the text transformer");
     private readonly Option<int?> _textLayers = Size("--text-layers", "blocks of the text transformer");
-    private readonly Option<int?> _textHeads = Size("--text-heads", "attention heads of the text transformer (default: as wide as the model's)");
+    private readonly Option<int?> _textHeads = Size("--text-heads", "attention heads of the text transformer (default: heads keep the preset's width)");
     private readonly Option<int?> _contextLength = Size("--context-length", "tokens of a caption, start and end included");
     private readonly Option<int?> _vocabSize = Size("--vocab-size", "ids of the token embedding, at least the tokenizer's 49408");
     private readonly Option<int?> _embedDim = Size("--embed-dim", "width of the common embedding of images and captions");

@@ -20,16 +20,17 @@ internal static class VerifyCommand
     private static int Run(string folder, string deviceName, int threads, TextWriter output)
     {
         using var device = Device.Open(deviceName, threads);
+        var lines = new Verification(device, folder).Run();
         output.WriteLine($"Device: {device.Description}");
         output.WriteLine($"{"what",-66} {"shape",-16} {"max error",10} {"allowed",10} {"used",7}");
-        (int lines, int failed) = (0, 0);
-        foreach (var line in new Verification(device, folder).Run())
+        (int compared, int failed) = (0, 0);
+        foreach (var line in lines)
         {
-            lines++;
+            compared++;
             if (!line.Passed) failed++;
             output.WriteLine($"{line.Name,-66} {line.Shape,-16} {line.Error,10:0.0e+00} {line.Allowed,10:0.0e+00} {(line.Passed ? $"{line.Share:0.0%}" : "FAILED"),7}");
         }
-        output.WriteLine($"{lines} compared, {failed} failed");
+        output.WriteLine($"{compared} compared, {failed} failed");
         return failed == 0 ? 0 : 1;
     }
 }

@@ -64,7 +64,7 @@ public sealed partial class ReadmeTests
         foreach (Match match in Flag().Matches(Readme.Replace(Prefix, "", StringComparison.Ordinal))) Assert.That(help, Does.Contain(match.Value));
     }
 
-    [GeneratedRegex("^```\\n(?<block>.*?)^```", RegexOptions.Multiline | RegexOptions.Singleline | RegexOptions.ExplicitCapture)]
+    [GeneratedRegex("^```sh\\n(?<block>.*?)^```", RegexOptions.Multiline | RegexOptions.Singleline | RegexOptions.ExplicitCapture)]
     private static partial Regex CodeBlock();
 
     [GeneratedRegex("`(?<path>(src|tests|kernels|data)(/[A-Za-z0-9_.]+)*)`", RegexOptions.ExplicitCapture)]
