@@ -23,7 +23,8 @@ internal readonly struct SharedSpace : ISpace
 }
 
 /// <summary>
-/// Loads and stores. Per warp, addresses that are contiguous become vector copies and equal ones a broadcast; others go lane by lane.
+/// Loads and stores. Per warp, addresses that are contiguous become vector copies and equal ones a broadcast; stores at a constant
+/// stride skip the search for active lanes; others go lane by lane.
 /// Memory of an inactive lane is never touched.
 /// </summary>
 internal static unsafe class Memory
@@ -46,19 +47,24 @@ internal static unsafe class Memory
             uint active = TMask.Partial ? lanes.WarpMask(warp) : uint.MaxValue;
             if (active == 0) continue;
             long* addresses = (long*)(file + i.A) + warp * Lanes.WarpLanes;
-            if (i.Elements == 1 && active == uint.MaxValue)
+            if (active == uint.MaxValue)
             {
                 long first = addresses[0], step = addresses[1] - first;
                 T* source = (T*)(first + shift);
-                TLane* target = (TLane*)(file + i.D) + warp * Lanes.WarpLanes;
+                int at = warp * Lanes.WarpLanes;
                 if (step == 0 && IsStrided(addresses, first, step))
                 {
-                    Fill(target, TLane.CreateTruncating(*source));
+                    Fill((TLane*)(file + i.D) + at, TLane.CreateTruncating(source[0]));
+                    if (i.Elements == 1) continue;
+                    Fill((TLane*)(file + i.D1) + at, TLane.CreateTruncating(source[1]));
+                    if (i.Elements == 2) continue;
+                    Fill((TLane*)(file + i.D2) + at, TLane.CreateTruncating(source[2]));
+                    Fill((TLane*)(file + i.D3) + at, TLane.CreateTruncating(source[3]));
                     continue;
                 }
-                if (sizeof(T) == sizeof(TLane) && step == sizeof(T) && IsStrided(addresses, first, step))
+                if (sizeof(T) == sizeof(TLane) && i.Elements == 1 && step == sizeof(T) && IsStrided(addresses, first, step))
                 {
-                    Copy((TLane*)source, target);
+                    Copy((TLane*)source, (TLane*)(file + i.D) + at);
                     continue;
                 }
             }
@@ -93,12 +99,15 @@ internal static unsafe class Memory
             uint active = TMask.Partial ? lanes.WarpMask(warp) : uint.MaxValue;
             if (active == 0) continue;
             long* addresses = (long*)(file + i.A) + warp * Lanes.WarpLanes;
-            if (sizeof(T) == sizeof(TLane) && i.Elements == 1 && active == uint.MaxValue)
+            if (i.Elements == 1 && active == uint.MaxValue)
             {
-                long first = addresses[0];
-                if (addresses[1] - first == sizeof(T) && IsStrided(addresses, first, sizeof(T)))
+                long first = addresses[0], step = addresses[1] - first;
+                if (IsStrided(addresses, first, step))
                 {
-                    Copy((T*)(file + i.D) + warp * Lanes.WarpLanes, (T*)(first + shift));
+                    TLane* source = (TLane*)(file + i.D) + warp * Lanes.WarpLanes;
+                    byte* target = (byte*)(first + shift);
+                    if (sizeof(T) == sizeof(TLane) && step == sizeof(T)) Copy((T*)source, (T*)target);
+                    else Scatter<T, TLane>(source, target, step);
                     continue;
                 }
             }
@@ -148,6 +157,14 @@ internal static unsafe class Memory
             expected += advance;
         }
         return different == Vector512<long>.Zero;
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Scatter<T, TLane>(TLane* source, byte* target, long step)
+        where T : unmanaged, INumber<T>
+        where TLane : unmanaged, INumber<TLane>
+    {
+        for (int lane = 0; lane < Lanes.WarpLanes; lane++) *(T*)(target + lane * step) = T.CreateTruncating(source[lane]);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
