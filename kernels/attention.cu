@@ -8,8 +8,8 @@
 // qkv, dqkv: [B, S, 3, H, D];  o, do: [B, S, H, D];  lse, delta: [B, H, S].
 // One block of 128 threads a (batch, head, tile of own rows). A tile of the 32 other rows lies transposed in shared memory: lane = other
 // row while scores are computed, lane = column while rows are accumulated. Warp w owns rows w, w + 4, …: `Slots` of them. Own rows in shared
-// memory and other rows' columns are read by whole warps at one address or at 32 neighbouring ones: no bank conflicts, all coalesced.
-// `Columns` · 32 ≥ D. Shared memory: 20 to 37 KiB. Moves 16·S·D bytes a head forward if K, V stay in the cache; 4·S·D flops a row.
+// memory are read by whole warps at one address, four numbers at once, other rows' columns at 32 neighbouring ones: no bank conflicts, all
+// coalesced. `Columns` · 32 ≥ D. Shared memory: 12 to 35 KiB. Moves 16·S·D bytes a head forward if K, V stay in the cache; 4·S·D flops a row.
 #include "common/math.cuh"
 #include "common/reduce.cuh"
 
@@ -54,14 +54,21 @@ DEVICE void load_own(float (&tile)[Rows][Columns * 32], const float* rows, long 
     }
 }
 
-// The same of 32 other rows, transposed; a pitch of 33 keeps both directions free of bank conflicts.
+// The same of 32 other rows, transposed, with zeros up to the next multiple of 4 columns; a pitch of 33 keeps both directions free of
+// bank conflicts.
 template <int Columns>
 DEVICE void load_others(float (&tile)[Columns * 32][Others + 1], const float* rows, long long stride, int first, const Shape& shape) {
+    int columns = (shape.head_width + 3) / 4 * 4;
     for (int i = threadIdx.x / WarpSize; i < Others; i += Warps) {
-        for (int d = threadIdx.x % WarpSize; d < shape.head_width; d += WarpSize)
-            tile[d][i] = first + i < shape.sequence ? rows[(first + i) * stride + d] : 0.0f;
+        for (int d = threadIdx.x % WarpSize; d < columns; d += WarpSize)
+            tile[d][i] = first + i < shape.sequence && d < shape.head_width ? rows[(first + i) * stride + d] : 0.0f;
     }
 }
+
+DEVICE float4 load_four(const float* aligned) { return *(const float4*)aligned; }
+
+// sum + a · b, from the first element on
+DEVICE float dot_four(float4 a, const float (&b)[4], float sum) { return fmaf(a.w, b[3], fmaf(a.z, b[2], fmaf(a.y, b[1], fmaf(a.x, b[0], sum)))); }
 
 // product[slot] = own[row of slot] · others[lane]
 template <int Columns, int Slots>
@@ -69,10 +76,11 @@ DEVICE void multiply(float (&product)[Slots], const float (&own)[Slots * Warps][
     int warp = threadIdx.x / WarpSize;
     int lane = threadIdx.x % WarpSize;
     for (int slot = 0; slot < Slots; ++slot) product[slot] = 0;
-    for (int d = 0; d < head_width; ++d) {
-        float other = others[d][lane];
+#pragma unroll 1
+    for (int d = 0; d < head_width; d += 4) {
+        float other[4] = {others[d][lane], others[d + 1][lane], others[d + 2][lane], others[d + 3][lane]};
 #pragma unroll
-        for (int slot = 0; slot < Slots; ++slot) product[slot] = fmaf(own[warp + slot * Warps][d], other, product[slot]);
+        for (int slot = 0; slot < Slots; ++slot) product[slot] = dot_four(load_four(&own[warp + slot * Warps][d]), other, product[slot]);
     }
 }
 
@@ -83,12 +91,31 @@ DEVICE void accumulate(
     int warp = threadIdx.x / WarpSize;
     int lane = threadIdx.x % WarpSize;
     int count = min(Others, shape.sequence - first);
-    for (int i = 0; i < count; ++i) {
-        const float* row = rows + (first + i) * stride;
+    // Lanes beyond the head read its last column; their sums are never stored.
+    const float* column[Columns];
+#pragma unroll
+    for (int c = 0; c < Columns; ++c) column[c] = rows + first * stride + min(lane + 32 * c, shape.head_width - 1);
+    int i = 0;
+#pragma unroll 1
+    for (; i + 4 <= count; i += 4) {
+        float value[Columns][4];
 #pragma unroll
         for (int c = 0; c < Columns; ++c) {
-            int d = lane + 32 * c;
-            float value = d < shape.head_width ? row[d] : 0.0f;
+#pragma unroll
+            for (int k = 0; k < 4; ++k) value[c][k] = column[c][(i + k) * stride];
+        }
+#pragma unroll
+        for (int slot = 0; slot < Slots; ++slot) {
+            float4 four = load_four(&weight[warp + slot * Warps][i]);
+#pragma unroll
+            for (int c = 0; c < Columns; ++c) sum[slot][c] = dot_four(four, value[c], sum[slot][c]);
+        }
+    }
+#pragma unroll 1
+    for (; i < count; ++i) {
+#pragma unroll
+        for (int c = 0; c < Columns; ++c) {
+            float value = column[c][i * stride];
 #pragma unroll
             for (int slot = 0; slot < Slots; ++slot) sum[slot][c] = fmaf(weight[warp + slot * Warps][i], value, sum[slot][c]);
         }
@@ -115,9 +142,9 @@ DEVICE void store_rows(float* rows, long long stride, int first, const float (&s
 template <int Columns, int Slots>
 DEVICE void forward(float* o, float* lse, const float* qkv, const Shape& shape) {
     constexpr int Rows = Slots * Warps;
-    __shared__ float own[Rows][Columns * 32];
+    alignas(16) __shared__ float own[Rows][Columns * 32];
     __shared__ float others[Columns * 32][Others + 1];
-    __shared__ float weight[Rows][Others];
+    alignas(16) __shared__ float weight[Rows][Others];
     Place place = find_place(shape);
     int warp = threadIdx.x / WarpSize;
     int lane = threadIdx.x % WarpSize;
@@ -167,10 +194,10 @@ DEVICE void forward(float* o, float* lse, const float* qkv, const Shape& shape) 
 template <int Columns, int Slots>
 DEVICE void backward_query(float* dqkv, const float* d_out, const float* qkv, const float* lse, const float* delta, const Shape& shape) {
     constexpr int Rows = Slots * Warps;
-    __shared__ float own_q[Rows][Columns * 32];
-    __shared__ float own_do[Rows][Columns * 32];
+    alignas(16) __shared__ float own_q[Rows][Columns * 32];
+    alignas(16) __shared__ float own_do[Rows][Columns * 32];
     __shared__ float others[Columns * 32][Others + 1];
-    __shared__ float weight[Rows][Others];
+    alignas(16) __shared__ float weight[Rows][Others];
     Place place = find_place(shape);
     int warp = threadIdx.x / WarpSize;
     int lane = threadIdx.x % WarpSize;
@@ -215,10 +242,10 @@ DEVICE void backward_query(float* dqkv, const float* d_out, const float* qkv, co
 template <int Columns, int Slots>
 DEVICE void backward_key(float* dqkv, const float* d_out, const float* qkv, const float* lse, const float* delta, const Shape& shape) {
     constexpr int Rows = Slots * Warps;
-    __shared__ float own_k[Rows][Columns * 32];
-    __shared__ float own_v[Rows][Columns * 32];
+    alignas(16) __shared__ float own_k[Rows][Columns * 32];
+    alignas(16) __shared__ float own_v[Rows][Columns * 32];
     __shared__ float others[Columns * 32][Others + 1];
-    __shared__ float weight[Rows][Others];
+    alignas(16) __shared__ float weight[Rows][Others];
     Place place = find_place(shape);
     int warp = threadIdx.x / WarpSize;
     int lane = threadIdx.x % WarpSize;
@@ -292,5 +319,5 @@ KERNEL(128) attention_delta(float* delta, const float* d_out, const float* o, in
     }
 
 ATTENTION(32, 1, 8)
-ATTENTION(64, 2, 8)
+ATTENTION(64, 2, 6)
 ATTENTION(128, 4, 4)

@@ -13,6 +13,9 @@
 #define __global__ __attribute__((global))
 #define __shared__ __attribute__((shared))
 #define __launch_bounds__(threads) __attribute__((launch_bounds(threads)))
+struct alignas(16) float4 {
+    float x, y, z, w;
+};
 #include <__clang_cuda_builtin_vars.h>
 
 #define KERNEL(threads) extern "C" __global__ void __launch_bounds__(threads)

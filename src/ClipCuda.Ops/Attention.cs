@@ -18,9 +18,9 @@ public static class Attention
         if (heads < 1 || width % heads != 0 || width / heads > MaxHeadWidth)
             throw new ArgumentException($"{heads} heads do not split width {width} into heads of 1 to {MaxHeadWidth}.", nameof(heads));
         int headWidth = width / heads;
-        // The kernels hold 32 query or key rows a block, 16 where a head is wider than 64.
-        int bucket = headWidth <= 32 ? 32 : headWidth <= 64 ? 64 : 128;
-        int tiles = Shapes.Ceiling(sequence, bucket == 128 ? 16 : 32), blocks = checked(tiles * batch * heads);
+        // The widest head a kernel takes, and the query or key rows it holds a block (Slots · Warps in attention.cu).
+        (int bucket, int rows) = headWidth <= 32 ? (32, 32) : headWidth <= 64 ? (64, 24) : (128, 16);
+        int tiles = Shapes.Ceiling(sequence, rows), blocks = checked(tiles * batch * heads);
         float scale = (float)(1 / Math.Sqrt(headWidth));
         int mask = causal ? 1 : 0;
 

@@ -11,10 +11,15 @@ public sealed class AttentionTests
     // ds = p·(dp − delta) subtracts numbers of a size, each to the accuracy above.
     private const double Gradient = 4e-5;
 
-    /// <summary>Around the tiles of 32 other rows and of 32 own rows (16 where heads are wider than 64).</summary>
+    /// <summary>Around the tiles of 32 other rows and of 32 own rows.</summary>
     [Test]
     public void Matches_the_reference_at_any_length([Values(1, 2, 15, 16, 17, 31, 32, 33, 64, 77)] int sequence, [Values] bool causal) =>
         Check(batch: 2, sequence, heads: 2, headWidth: 12, causal, scale: 1);
+
+    /// <summary>Around the tiles of 24 own rows of heads wider than 32, and of 16 of those wider than 64.</summary>
+    [Test]
+    public void Matches_the_reference_around_the_tiles_of_wide_heads([Values(15, 16, 17, 23, 24, 25)] int sequence, [Values(34, 66)] int headWidth, [Values] bool causal) =>
+        Check(batch: 1, sequence, heads: 1, headWidth, causal, scale: 1);
 
     [Test]
     public void Matches_the_reference_at_any_head_width([Values(1, 16, 24, 32, 33, 40, 64, 65, 80, 128)] int headWidth, [Values] bool causal) =>
