@@ -13,20 +13,18 @@ public abstract class Device : IDisposable
     private bool _disposed;
 
     /// <summary>What <see cref="Open"/> takes.</summary>
-    public static IReadOnlyList<string> Names { get; } = ["auto", "cpu", "cpu:check"];
+    public static IReadOnlyList<string> Names { get; } = ["auto", .. CpuEngine.All.Select(e => e.DeviceName)];
 
     /// <summary>
-    /// Opens a device: <c>cpu</c>, <c>cpu:check</c> (the CPU with every memory access checked), or <c>auto</c>, the fastest there is
+    /// Opens a device: <c>cpu</c>; <c>cpu:check</c>, with every memory access checked; <c>cpu:interpret</c>, without the compiler;
+    /// <c>cpu:128</c>, <c>cpu:256</c> or <c>cpu:512</c>, with vectors of that width; or <c>auto</c>, the fastest there is
     /// (at present the CPU). A number of threads of 0 or less means one for each core this process may use.
     /// </summary>
     /// <exception cref="ArgumentException">There is no device of that name.</exception>
     public static Device Open(string name, int threads) =>
-        name switch
-        {
-            "auto" or "cpu" => new CpuDevice(threads, check: false),
-            "cpu:check" => new CpuDevice(threads, check: true),
-            _ => throw new ArgumentException($"Unknown device '{name}'; the devices are {string.Join(", ", Names)}."),
-        };
+        CpuEngine.All.FirstOrDefault(e => e.DeviceName == (name == "auto" ? "cpu" : name)) is { } engine
+            ? new CpuDevice(threads, engine)
+            : throw new ArgumentException($"Unknown device '{name}'; the devices are {string.Join(", ", Names)}.");
 
     /// <summary>The name <c>--device</c> takes: <c>cpu</c>, <c>cpu:check</c>.</summary>
     public abstract string Name { get; }

@@ -237,7 +237,7 @@ internal sealed unsafe class Decoder
         return offset == PtxEntry.DynamicShared ? KernelProgram.DynamicSharedStart(_entry) : offset;
     }
 
-    private static IEnumerable<int> Reads(PtxInstruction instruction)
+    internal static IEnumerable<int> Reads(PtxInstruction instruction)
     {
         if (instruction.Guard >= 0) yield return instruction.Guard;
         bool store = instruction.Opcode.StartsWith("st.", StringComparison.Ordinal);
@@ -251,7 +251,7 @@ internal sealed unsafe class Decoder
         }
     }
 
-    private static IEnumerable<int> Writes(PtxInstruction instruction)
+    internal static IEnumerable<int> Writes(PtxInstruction instruction)
     {
         if (instruction.Operands.Length == 0 || instruction.Opcode.StartsWith("st.", StringComparison.Ordinal)) yield break;
         var operand = instruction.Operands[0];

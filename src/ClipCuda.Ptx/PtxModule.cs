@@ -52,8 +52,8 @@ public sealed class PtxEntry
     internal const int DynamicShared = -1;
 }
 
-/// <summary>A virtual register; predicates have 1 bit.</summary>
-internal sealed record PtxRegister(string Name, int Bits);
+/// <summary>A virtual register; predicates have 1 bit. IsFloat: declared as f32 or f64, which decides how the compiler keeps it, not what it may hold.</summary>
+internal sealed record PtxRegister(string Name, int Bits, bool IsFloat = false);
 
 internal sealed class PtxInstruction
 {

@@ -303,28 +303,29 @@ internal sealed class PtxParser
             parser.Advance();
             string type = parser.ExpectWord();
             int bits = type == ".pred" ? 1 : 8 * parser.TypeBytes(type);
+            bool isFloat = type is ".f32" or ".f64";
             do
             {
                 string name = parser.ExpectWord();
                 if (parser.TryTake('<'))
                 {
                     int count = (int)parser.ExpectNumber();
-                    for (int i = 0; i < count; i++) Declare(name + i.ToString(CultureInfo.InvariantCulture), bits);
+                    for (int i = 0; i < count; i++) Declare(name + i.ToString(CultureInfo.InvariantCulture), bits, isFloat);
                     parser.Expect(">");
                 }
                 else
                 {
-                    Declare(name, bits);
+                    Declare(name, bits, isFloat);
                 }
             }
             while (parser.TryTake(','));
             parser.Expect(";");
         }
 
-        private void Declare(string name, int bits)
+        private void Declare(string name, int bits, bool isFloat)
         {
             if (!_registers.TryAdd(name, entry.Registers.Count)) throw parser.Error($"register '{name}' is declared twice");
-            entry.Registers.Add(new PtxRegister(name, bits));
+            entry.Registers.Add(new PtxRegister(name, bits, isFloat));
         }
 
         private void ParseInstructionOrLabel()

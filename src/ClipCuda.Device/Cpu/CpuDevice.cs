@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using ClipCuda.Ptx;
+using ClipCuda.Ptx.Compiler;
 
 namespace ClipCuda.Devices;
 
@@ -17,27 +18,33 @@ internal sealed unsafe class CpuDevice : Device
     private readonly MemoryMap? _map;
     private readonly WorkerPool _pool;
     private readonly CpuGemm _gemm;
-    private readonly Dictionary<Kernel, KernelProgram> _programs = [];
+    private readonly Dictionary<Kernel, Program> _programs = [];
     private readonly Action<long, long> _runBlocks;
+    private readonly CpuEngine _engine;
 
     // The launch that is running; set by the caller, read by the workers.
-    private KernelProgram? _program;
+    private Program _program;
     private LaunchShape _shape;
     private byte* _parameters;
 
-    public CpuDevice(int threads, bool check)
-        : this(threads, check, GemmKernel.Available) { }
+    public CpuDevice(int threads, CpuEngine engine)
+        : this(threads, engine, GemmKernel.Available) { }
 
     internal CpuDevice(int threads, bool check, params GemmKernel[] gemmKernels)
+        : this(threads, check ? CpuEngine.Check : CpuEngine.Fastest, gemmKernels.Length == 0 ? GemmKernel.Available : gemmKernels) { }
+
+    private CpuDevice(int threads, CpuEngine engine, GemmKernel[] gemmKernels)
     {
+        _engine = engine;
+        bool check = engine.Checks;
         _map = check ? new MemoryMap() : null;
         _pool = new WorkerPool(threads > 0 ? threads : Environment.ProcessorCount);
         _gemm = new CpuGemm(_pool, gemmKernels);
-        _runBlocks = (first, count) => _program!.Run(_shape, _parameters, first, count);
-        Description = $"CPU, {_pool.Threads} thread{(_pool.Threads == 1 ? "" : "s")}, {gemmKernels[0].Name}, PTX interpreter{(check ? " with checks" : "")}";
+        _runBlocks = (first, count) => _program.Run(_shape, _parameters, first, count);
+        Description = $"CPU, {_pool.Threads} thread{(_pool.Threads == 1 ? "" : "s")}, {engine.Description}";
     }
 
-    public override string Name => _map is null ? "cpu" : "cpu:check";
+    public override string Name => _engine.DeviceName;
 
     public override string Description { get; }
 
@@ -53,7 +60,7 @@ internal sealed unsafe class CpuDevice : Device
     /// <summary>Runs the blocks of the grid on all threads, a few at a time.</summary>
     internal override void Launch(Kernel kernel, in LaunchShape shape, ReadOnlySpan<byte> parameters)
     {
-        if (!_programs.TryGetValue(kernel, out var program)) _programs.Add(kernel, program = KernelProgram.Create(kernel.Entry, _map));
+        if (!_programs.TryGetValue(kernel, out var program)) _programs.Add(kernel, program = Prepare(kernel.Entry));
         fixed (byte* pinned = parameters)
         {
             (_program, _shape) = (program, shape);
@@ -122,9 +129,18 @@ internal sealed unsafe class CpuDevice : Device
         }
     }
 
+    private Program Prepare(PtxEntry entry)
+    {
+        if (_engine.VectorBits == 0) return new Program(KernelProgram.Create(entry, _map), null);
+        if (CompiledProgram.TryCreate(entry, _engine.VectorBits, out string reason) is { } compiled) return new Program(null, compiled);
+        Console.Error.WriteLine($"Kernel {entry.Name} is interpreted, which is slower: {reason}.");
+        return new Program(KernelProgram.Create(entry, null), null);
+    }
+
     protected override void Dispose(bool disposing)
     {
         _pool.Dispose();
+        foreach (var program in _programs.Values) program.Compiled?.Dispose();
         _gemm.Dispose();
         base.Dispose(disposing);
     }
@@ -173,5 +189,15 @@ internal sealed unsafe class CpuDevice : Device
     {
         if (_map?.FirstUninitialised(source.Address, bytes) is >= 0 and var first)
             throw new DeviceException($"{what}: reads uninitialised memory at byte {source.Offset + first} of buffer '{source.Buffer!.Label}'.");
+    }
+
+    /// <summary>A kernel on the engine that runs it.</summary>
+    private readonly record struct Program(KernelProgram? Interpreted, CompiledProgram? Compiled)
+    {
+        public void Run(in LaunchShape shape, byte* parameters, long first, long count)
+        {
+            if (Compiled is not null) Compiled.Run(shape, parameters, first, count);
+            else Interpreted!.Run(shape, parameters, first, count);
+        }
     }
 }

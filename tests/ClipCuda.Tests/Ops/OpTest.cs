@@ -24,7 +24,8 @@ internal sealed class OpTest
     /// <summary>At most this many coordinates of an input are differenced; larger inputs are sampled.</summary>
     private const int DifferencedCoordinates = 160;
 
-    private static readonly (string Device, int Threads)[] Engines = [("cpu", 2), ("cpu", 1), ("cpu:check", 2)];
+    private static readonly (string Device, int Threads)[] Engines =
+        [("cpu:check", 2), ("cpu:interpret", 2), ("cpu:512", 1), ("cpu:512", 2), ("cpu:256", 2), ("cpu:128", 2)];
 
     public required OpInput[] Inputs { get; init; }
 

@@ -1,0 +1,107 @@
+using System.Collections.Concurrent;
+
+namespace ClipCuda.Ptx.Compiler;
+
+/// <summary>
+/// A kernel compiled to SIMD code. Warps of a block take turns: each runs up to its next barrier. Safe to call from many threads at once; each
+/// call borrows a workspace that is kept for the next.
+/// </summary>
+public sealed unsafe class CompiledProgram : IDisposable
+{
+    private readonly CompiledKernel?[] _kernels = new CompiledKernel?[2];
+    private readonly ConcurrentBag<Workspace>[] _idle = [[], []];
+    private readonly PtxEntry _entry;
+    private readonly int _vectorBits;
+    private readonly Lock _lock = new();
+
+    private CompiledProgram(PtxEntry entry, int vectorBits)
+    {
+        _entry = entry;
+        _vectorBits = vectorBits;
+        KernelFor(linear: true);
+    }
+
+    /// <summary>Prepares an entry; its methods are compiled as warps come to them.</summary>
+    /// <param name="vectorBits">128, 256 or 512.</param>
+    /// <param name="reason">Why the kernel has to be interpreted, if the result is null.</param>
+    /// <exception cref="PtxException">The entry holds an instruction that no engine runs; names its line.</exception>
+    public static CompiledProgram? TryCreate(PtxEntry entry, int vectorBits, out string reason)
+    {
+        reason = "";
+        try
+        {
+            return new CompiledProgram(entry, vectorBits);
+        }
+        catch (NotCompilableException error)
+        {
+            reason = error.Message;
+            return null;
+        }
+    }
+
+    /// <summary>Runs blocks [firstBlock, firstBlock + blockCount) of the grid, x fastest, one after another.</summary>
+    /// <param name="parameters">The argument block, laid out as <see cref="PtxEntry.Parameters"/> says.</param>
+    /// <exception cref="PtxException">The kernel broke a rule; one line that says where.</exception>
+    public void Run(in LaunchShape shape, byte* parameters, long firstBlock, long blockCount)
+    {
+        bool linear = shape.Block.X % 32 == 0 || (shape.Block.Y == 1 && shape.Block.Z == 1);
+        var kernel = KernelFor(linear);
+        var idle = _idle[linear ? 0 : 1];
+        if (!idle.TryTake(out var workspace)) workspace = new Workspace(kernel);
+        workspace.Prepare(shape, KernelProgram.DynamicSharedStart(_entry) + shape.DynamicSharedBytes);
+        int warps = (int)((shape.Block.Count + 31) / 32);
+        for (long block = firstBlock; block < firstBlock + blockCount; block++)
+        {
+            workspace.StartBlock(parameters, (int)(block % shape.Grid.X), (int)(block / shape.Grid.X % shape.Grid.Y), (int)(block / shape.Grid.X / shape.Grid.Y));
+            RunBlock(kernel, workspace, warps);
+        }
+        idle.Add(workspace);
+    }
+
+    public void Dispose()
+    {
+        foreach (var idle in _idle) while (idle.TryTake(out var workspace)) workspace.Dispose();
+    }
+
+    private static void RunBlock(CompiledKernel kernel, Workspace workspace, int warps)
+    {
+        int* resume = workspace.Resume;
+        for (bool running = true; running;)
+        {
+            running = false;
+            for (int w = 0; w < warps; w++)
+            {
+                int at = resume[w];
+                if (at < 0) continue;
+                int outcome;
+                do
+                {
+                    var segment = kernel.SegmentOf(at);
+                    workspace.EnsureArena();
+                    outcome = segment(workspace.States + w);
+                    at = outcome >> 1;
+                }
+                while (outcome > 0 && (outcome & 1) != 0);
+                if (outcome == Outcome.Trapped) throw workspace.Fault(w, "the kernel executed trap");
+                if (outcome == Outcome.DivergentBarrier) throw workspace.Fault(w, "divergent barrier: live threads of this warp are elsewhere");
+                resume[w] = outcome < 0 ? Outcome.Exited : at;
+                running |= outcome >= 0;
+            }
+        }
+    }
+
+    private CompiledKernel KernelFor(bool linear)
+    {
+        int index = linear ? 0 : 1;
+        if (Volatile.Read(ref _kernels[index]) is { } made) return made;
+        lock (_lock)
+        {
+            if (_kernels[index] is { } other) return other;
+            var kernel = new CompiledKernel(_entry, _vectorBits, linear);
+            kernel.NumberOf(new ResumePoint(Daring.Together, 0, AtBranch: false));
+            kernel.NumberOf(new ResumePoint(Daring.Apart, 0, AtBranch: false));
+            Volatile.Write(ref _kernels[index], kernel);
+            return kernel;
+        }
+    }
+}

@@ -1,0 +1,422 @@
+using System.Reflection.Emit;
+using System.Runtime.InteropServices;
+
+namespace ClipCuda.Ptx.Compiler;
+
+/// <summary>
+/// Writes one method: the blocks that a warp may run from a resume point up to the next barrier. Control here; values, arithmetic and memory
+/// in the other parts. Lanes that part at a branch wait in masks, one a block; the running ones take the next block in layout order
+/// that anybody waits for, so that they meet again as early as they can. Where nobody can wait there are no masks at all.
+/// </summary>
+internal sealed partial class Emitter
+{
+    private readonly CompiledVersion _version;
+    private readonly Func<ResumePoint, int> _resumeNumber;
+    private readonly List<BasicBlock> _blocks;
+    private readonly FlowGraph _graph;
+    private readonly Webs _webs;
+    private readonly Analysis _analysis;
+    private readonly Inlining _inlining;
+    private readonly NaNs _nans;
+    private readonly FrameLayout _frame;
+    private readonly VectorIsa _isa;
+    private readonly ILGenerator _il;
+    private readonly List<int> _segment;
+    private readonly Allocation _places;
+    private readonly Dictionary<int, Label> _labels = [];
+    private readonly Dictionary<int, LocalBuilder> _waiting = [];
+    private readonly List<Action> _outOfLine = [];
+    private readonly LocalBuilder _current;
+    private LocalBuilder[] _maskVectors = [];
+
+    private Emitter(CompiledVersion version, ResumePoint entry, Func<ResumePoint, int> resumeNumber, ILGenerator il)
+    {
+        _version = version;
+        _resumeNumber = resumeNumber;
+        (_blocks, _graph, _webs, _analysis, _inlining, _nans, _frame, _isa) =
+            (version.Kernel.Blocks, version.Kernel.Graph, version.Kernel.Webs, version.Analysis, version.Inlining, version.Kernel.NaNs, version.Kernel.Frame, version.Isa);
+        _il = il;
+        _segment = Reach(entry);
+        _places = new Allocation(_segment, LiveAt(entry), _blocks, _graph, _webs, _analysis, _inlining, _isa, il);
+        _current = il.DeclareLocal(typeof(int));
+    }
+
+    /// <summary>Compiles from a resume point on; <paramref name="arenaBytes"/> is what the method spills.</summary>
+    public static Segment Compile(CompiledVersion version, ResumePoint entry, Func<ResumePoint, int> resumeNumber, out int arenaBytes)
+    {
+        var method = new DynamicMethod($"{version.Kernel.Entry.Name}_{entry.Daring}_{entry.Block}", typeof(int), [typeof(WarpState).MakePointerType()], typeof(Emitter).Module, skipVisibility: true)
+        {
+            InitLocals = false,
+        };
+        var emitter = new Emitter(version, entry, resumeNumber, method.GetILGenerator());
+        emitter.Write(entry);
+        arenaBytes = emitter._places.ArenaBytes;
+        return method.CreateDelegate<Segment>();
+    }
+
+    /// <summary>Blocks that can run before the next barrier, in layout order.</summary>
+    private List<int> Reach(ResumePoint entry)
+    {
+        var seen = new HashSet<int>();
+        var stack = new Stack<int>(entry.AtBranch ? _blocks[entry.Block].Successors() : [entry.Block]);
+        foreach (int b in _analysis.Waiting[entry.Block].Items()) stack.Push(b);
+        while (stack.TryPop(out int b))
+        {
+            if (!seen.Add(b)) continue;
+            foreach (int waiting in _analysis.Waiting[b].Items()) stack.Push(waiting);
+            if (_blocks[b].End == BlockEnd.Barrier) continue;
+            foreach (int next in _blocks[b].Successors()) stack.Push(next);
+        }
+        return [.. seen.OrderBy(b => _graph.Position[b])];
+    }
+
+    /// <summary>Webs that the lanes at a resume point, and those that wait, still need.</summary>
+    private HashSet<int> LiveAt(ResumePoint point)
+    {
+        var live = new HashSet<int>((point.AtBranch ? _webs.LiveOut : _webs.LiveIn)[point.Block].Items());
+        foreach (int b in _analysis.Waiting[point.Block].Items()) live.UnionWith(_webs.LiveIn[b].Items());
+        return live;
+    }
+
+    private void Write(ResumePoint entry)
+    {
+        foreach (int b in _segment)
+        {
+            _labels.Add(b, _il.DefineLabel());
+            foreach (int waiting in _analysis.Waiting[b].Items()) if (!_waiting.ContainsKey(waiting)) _waiting.Add(waiting, _il.DeclareLocal(typeof(int)));
+            if (_blocks[b].End == BlockEnd.Branch && _analysis.IsDivergent(b))
+            {
+                foreach (int next in _blocks[b].Successors()) if (!_waiting.ContainsKey(next)) _waiting.Add(next, _il.DeclareLocal(typeof(int)));
+            }
+        }
+        if (entry.AtBranch)
+        {
+            foreach (int next in _blocks[entry.Block].Successors().Concat(_analysis.Waiting[entry.Block].Items()))
+                if (!_waiting.ContainsKey(next)) _waiting.Add(next, _il.DeclareLocal(typeof(int)));
+        }
+        State(nameof(WarpState.Lanes), OpCodes.Ldind_I4);
+        _il.Emit(OpCodes.Stloc, _current);
+        foreach (var (block, mask) in _waiting)
+        {
+            if (_analysis.Waiting[entry.Block][block])
+            {
+                State(nameof(WarpState.Masks), OpCodes.Ldind_I);
+                Constant(4 * block);
+                _il.Emit(OpCodes.Add);
+                _il.Emit(OpCodes.Ldind_I4);
+            }
+            else
+            {
+                Constant(0);
+            }
+            _il.Emit(OpCodes.Stloc, mask);
+        }
+        foreach (int web in LiveAt(entry).Where(_places.Has).Order()) LoadFromFrame(web);
+        if (entry.AtBranch)
+        {
+            State(nameof(WarpState.Condition), OpCodes.Ldind_I4);
+            Part(entry.Block);
+        }
+        else
+        {
+            _il.Emit(OpCodes.Br, _labels[entry.Block]);
+        }
+        foreach (int b in _segment)
+        {
+            _il.MarkLabel(_labels[b]);
+            WriteBlock(b);
+        }
+        // Grows while it is written.
+        for (int i = 0; i < _outOfLine.Count; i++) _outOfLine[i]();
+    }
+
+    private void WriteBlock(int b)
+    {
+        var block = _blocks[b];
+        _maskVectors = [];
+        foreach (var operation in block.Operations)
+        {
+            if (_analysis.NeedsTest(operation)) WriteTest(operation);
+            if (_inlining.IsInlined(operation) || _inlining.Absorbed.Contains(operation)) continue;
+            WriteOperation(operation);
+        }
+        switch (block.End)
+        {
+            case BlockEnd.Jump:
+                Goto(b, block.Target);
+                break;
+            case BlockEnd.Branch:
+                WriteBranch(b);
+                break;
+            case BlockEnd.Exit:
+                LeaveOrGoOn(b, Outcome.Exited);
+                break;
+            case BlockEnd.Trap:
+                WriteFault(block.Origin, b, Outcome.Trapped);
+                break;
+            case BlockEnd.Barrier:
+                WriteBarrier(b);
+                break;
+        }
+    }
+
+    private void WriteBranch(int b)
+    {
+        var block = _blocks[b];
+        if (!_analysis.IsDivergent(b))
+        {
+            var otherwise = _il.DefineLabel();
+            if (block.Condition >= 0) PushScalar(new Source(block.Condition), ValueType.Predicate);
+            else Constant(0);
+            _il.Emit(block.Negated ? OpCodes.Brtrue : OpCodes.Brfalse, otherwise);
+            Goto(b, block.Target);
+            _il.MarkLabel(otherwise);
+            Goto(b, block.Next);
+            return;
+        }
+        PushBits(block.Condition);
+        if (!_analysis.IsSpeculative(b))
+        {
+            Part(b);
+            return;
+        }
+        var bits = Temporary(typeof(int), 0);
+        var (none, all) = (_il.DefineLabel(), _il.DefineLabel());
+        _il.Emit(OpCodes.Stloc, bits);
+        _il.Emit(OpCodes.Ldloc, bits);
+        _il.Emit(OpCodes.Brfalse, none);
+        _il.Emit(OpCodes.Ldloc, bits);
+        Constant(-1);
+        _il.Emit(OpCodes.Beq, all);
+        var mixed = _il.DefineLabel();
+        _il.Emit(OpCodes.Br, mixed);
+        _il.MarkLabel(all);
+        Goto(b, block.Negated ? block.Next : block.Target);
+        _il.MarkLabel(none);
+        Goto(b, block.Negated ? block.Target : block.Next);
+        _outOfLine.Add(() =>
+        {
+            _il.MarkLabel(mixed);
+            StoreState(nameof(WarpState.Condition), () => _il.Emit(OpCodes.Ldloc, bits));
+            HandOver(b, new ResumePoint(Daring.Apart, b, AtBranch: true));
+        });
+    }
+
+    /// <summary>Sends the running lanes two ways; which of them hold the predicate is on the stack, as bits.</summary>
+    private void Part(int b)
+    {
+        var block = _blocks[b];
+        var taken = Temporary(typeof(int), 1);
+        if (block.Negated) _il.Emit(OpCodes.Not);
+        PushCurrent(b);
+        _il.Emit(OpCodes.And);
+        _il.Emit(OpCodes.Stloc, taken);
+        AddToWaiting(block.Target, () => _il.Emit(OpCodes.Ldloc, taken));
+        AddToWaiting(block.Next, () =>
+        {
+            PushCurrent(b);
+            _il.Emit(OpCodes.Ldloc, taken);
+            _il.Emit(OpCodes.Not);
+            _il.Emit(OpCodes.And);
+        });
+        Dispatch(_graph.InOrder(b, _analysis.Waiting[b].Items().Concat([block.Target, block.Next])), lastIsCertain: true);
+    }
+
+    private void AddToWaiting(int block, Action push)
+    {
+        _il.Emit(OpCodes.Ldloc, _waiting[block]);
+        push();
+        _il.Emit(OpCodes.Or);
+        _il.Emit(OpCodes.Stloc, _waiting[block]);
+    }
+
+    private void Goto(int b, int target)
+    {
+        var order = _graph.InOrder(b, _analysis.Waiting[b].Items().Append(target));
+        if (order[0] != target)
+        {
+            AddToWaiting(target, () => PushCurrent(b));
+            Dispatch(order, lastIsCertain: true);
+            return;
+        }
+        if (_analysis.Waiting[b][target])
+        {
+            _il.Emit(OpCodes.Ldloc, _waiting[target]);
+            PushCurrent(b);
+            _il.Emit(OpCodes.Or);
+            _il.Emit(OpCodes.Stloc, _current);
+            Constant(0);
+            _il.Emit(OpCodes.Stloc, _waiting[target]);
+        }
+        _il.Emit(OpCodes.Br, _labels[target]);
+    }
+
+    /// <summary>On to the first block where somebody waits.</summary>
+    private void Dispatch(List<int> order, bool lastIsCertain)
+    {
+        for (int i = 0; i < order.Count; i++)
+        {
+            var nobody = _il.DefineLabel();
+            bool certain = lastIsCertain && i == order.Count - 1;
+            if (!certain)
+            {
+                _il.Emit(OpCodes.Ldloc, _waiting[order[i]]);
+                _il.Emit(OpCodes.Brfalse, nobody);
+            }
+            _il.Emit(OpCodes.Ldloc, _waiting[order[i]]);
+            _il.Emit(OpCodes.Stloc, _current);
+            Constant(0);
+            _il.Emit(OpCodes.Stloc, _waiting[order[i]]);
+            _il.Emit(OpCodes.Br, _labels[order[i]]);
+            if (!certain) _il.MarkLabel(nobody);
+        }
+    }
+
+    private void LeaveOrGoOn(int b, int outcome)
+    {
+        Dispatch(_graph.InOrder(b, _analysis.Waiting[b].Items()), lastIsCertain: false);
+        Constant(outcome);
+        _il.Emit(OpCodes.Ret);
+    }
+
+    private void WriteBarrier(int b)
+    {
+        foreach (int waiting in _analysis.Waiting[b].Items())
+        {
+            var nobody = _il.DefineLabel();
+            _il.Emit(OpCodes.Ldloc, _waiting[waiting]);
+            _il.Emit(OpCodes.Brfalse, nobody);
+            WriteFault(_blocks[b].Origin, b, Outcome.DivergentBarrier);
+            _il.MarkLabel(nobody);
+        }
+        int target = _blocks[b].Target;
+        foreach (int web in _webs.LiveIn[target].Items().Where(_places.Has)) StoreToFrame(web);
+        StoreState(nameof(WarpState.Lanes), () => PushCurrent(b));
+        Constant(_resumeNumber(new ResumePoint(_version.Daring, target, AtBranch: false)) * 2);
+        _il.Emit(OpCodes.Ret);
+    }
+
+    private void WriteFault(int origin, int b, int outcome)
+    {
+        StoreState(nameof(WarpState.Fault), () => Constant(origin));
+        StoreState(nameof(WarpState.Lanes), () => PushCurrent(b));
+        Constant(outcome);
+        _il.Emit(OpCodes.Ret);
+    }
+
+    /// <summary>Leaves everything in the frame for a less daring version to go on with.</summary>
+    private void HandOver(int b, ResumePoint point)
+    {
+        foreach (int web in LiveAt(point with { Daring = _version.Daring }).Where(_places.Has)) StoreToFrame(web);
+        StoreState(nameof(WarpState.Lanes), () => PushCurrent(b));
+        foreach (int waiting in Enumerable.Range(0, _blocks.Count).Where(q => _version.Kernel.MayWait(q)))
+        {
+            State(nameof(WarpState.Masks), OpCodes.Ldind_I);
+            Constant(4 * waiting);
+            _il.Emit(OpCodes.Add);
+            if (_analysis.Waiting[b][waiting]) _il.Emit(OpCodes.Ldloc, _waiting[waiting]);
+            else Constant(0);
+            _il.Emit(OpCodes.Stind_I4);
+        }
+        Constant(_resumeNumber(point) * 2 + 1);
+        _il.Emit(OpCodes.Ret);
+    }
+
+    /// <summary>The lanes that run in a block, as bits.</summary>
+    private void PushCurrent(int b)
+    {
+        if (_analysis.IsPartial(b)) _il.Emit(OpCodes.Ldloc, _current);
+        else Constant(-1);
+    }
+
+    /// <summary>Hands over where the scalars of an affine operation would overflow between lanes, or a minimum would not be its affine side in all lanes.</summary>
+    private void WriteTest(Operation operation)
+    {
+        var native = Natives.Get(operation.Opcode);
+        var fails = _il.DefineLabel();
+        if (native.Kind is Native.Minimum or Native.Maximum)
+        {
+            int affine = _analysis.ClassOf(operation.Sources[0]).IsAffine ? 0 : 1;
+            long span = 31 * _analysis.ClassOf(operation.Sources[affine]).Step;
+            bool signed = native.In == Number.S32;
+            // In 64 bits: base ≥ least, base + span ≤ greatest, and on the right side of the uniform value.
+            Widened(operation.Sources[affine], signed);
+            TestRange(signed, span, fails);
+            Widened(operation.Sources[affine], signed);
+            if (native.Kind == Native.Minimum)
+            {
+                _il.Emit(OpCodes.Ldc_I8, span);
+                _il.Emit(OpCodes.Add);
+            }
+            Widened(operation.Sources[1 - affine], signed);
+            _il.Emit(native.Kind == Native.Minimum ? OpCodes.Bgt : OpCodes.Blt, fails);
+        }
+        else
+        {
+            foreach (int s in Analysis.WidenedSources(operation, native))
+            {
+                if (_analysis.ClassOf(operation.Sources[s]) is not { IsAffine: true } value) continue;
+                Widened(operation.Sources[s], native.In == Number.S32);
+                TestRange(native.In == Number.S32, 31 * value.Step, fails);
+            }
+        }
+        int b = operation.Block;
+        _outOfLine.Add(() =>
+        {
+            _il.MarkLabel(fails);
+            HandOver(b, new ResumePoint(_version.Daring + 1, b, AtBranch: false));
+        });
+
+        void Widened(Source source, bool signed)
+        {
+            PushScalar(source, ValueType.Bits32);
+            _il.Emit(signed ? OpCodes.Conv_I8 : OpCodes.Conv_U8);
+        }
+    }
+
+    /// <summary>Takes a base of 64 bits from the stack; jumps if lane 31 would overflow 32 bits.</summary>
+    private void TestRange(bool signed, long span, Label fails)
+    {
+        _il.Emit(OpCodes.Ldc_I8, span);
+        _il.Emit(OpCodes.Add);
+        if (span >= 0)
+        {
+            _il.Emit(OpCodes.Ldc_I8, signed ? int.MaxValue : uint.MaxValue);
+            _il.Emit(OpCodes.Bgt, fails);
+        }
+        else
+        {
+            _il.Emit(OpCodes.Ldc_I8, signed ? int.MinValue : 0L);
+            _il.Emit(OpCodes.Blt, fails);
+        }
+    }
+
+    private void Constant(int value) => _il.Emit(OpCodes.Ldc_I4, value);
+
+    /// <summary>Pushes a field of the warp's state.</summary>
+    private void State(string field, OpCode load)
+    {
+        _il.Emit(OpCodes.Ldarg_0);
+        Constant((int)Marshal.OffsetOf<WarpState>(field));
+        _il.Emit(OpCodes.Add);
+        _il.Emit(load);
+    }
+
+    private void StoreState(string field, Action push)
+    {
+        _il.Emit(OpCodes.Ldarg_0);
+        Constant((int)Marshal.OffsetOf<WarpState>(field));
+        _il.Emit(OpCodes.Add);
+        push();
+        _il.Emit(OpCodes.Stind_I4);
+    }
+
+    private readonly Dictionary<(Type, int), LocalBuilder> _temporaries = [];
+
+    /// <summary>A local for the moment, by type and a number that tells apart what is in use at once.</summary>
+    private LocalBuilder Temporary(Type type, int number)
+    {
+        if (!_temporaries.TryGetValue((type, number), out var local)) _temporaries.Add((type, number), local = _il.DeclareLocal(type));
+        return local;
+    }
+}

@@ -1,0 +1,600 @@
+using System.Reflection.Emit;
+
+namespace ClipCuda.Ptx.Compiler;
+
+/// <summary>
+/// Arithmetic: scalars of integers as plain IL; vectors of all types, and float scalars (vectors of one), by .NET's vector methods. Each has the
+/// meaning that the interpreter's <c>Operations.cs</c> gives it, to the bit.
+/// </summary>
+internal sealed partial class Emitter
+{
+    private void WriteOperation(Operation operation)
+    {
+        switch (operation.Kind)
+        {
+            case OperationKind.Load:
+                WriteLoad(operation);
+                break;
+            case OperationKind.Store:
+                WriteStore(operation);
+                break;
+            case OperationKind.Shuffle:
+                WriteShuffle(operation);
+                break;
+            case OperationKind.Pure when VectorForm.Exists(operation, _analysis):
+                WritePure(operation);
+                break;
+            default:
+                WriteFallback(operation);
+                break;
+        }
+    }
+
+    private bool NeedsBlend(Operation operation, int web)
+    {
+        if (!_analysis.NeedsBlend(operation.Block, web)) return false;
+        PrepareMasks(operation.Block);
+        return true;
+    }
+
+    private void WritePure(Operation operation)
+    {
+        int web = operation.Destinations[0];
+        if (_webs.Uses[web] == 0) return;
+        var (type, result) = (_webs.Types[web], _analysis.ResultOf(operation));
+        int period = _analysis.ReductionPeriod(operation, out int shuffled);
+        if (period > 0)
+        {
+            WriteReduction(operation, shuffled, period);
+            return;
+        }
+        if (_analysis.Classes[web].IsScalar)
+        {
+            PushScalarResult(operation, type);
+            StoreScalar(web);
+            return;
+        }
+        bool blend = NeedsBlend(operation, web);
+        LocalBuilder? scalar = null;
+        if (result.IsScalar && !operation.Sources.All(s => s.IsConstant))
+        {
+            scalar = Temporary(Allocation.ScalarType(type), 2);
+            PushScalarResult(operation, type);
+            _il.Emit(OpCodes.Stloc, scalar);
+        }
+        for (int p = 0; p < Allocation.Parts(web, _webs, _analysis, _isa); p++)
+        {
+            int part = p;
+            StorePart(web, p, blend, () =>
+            {
+                if (scalar is null)
+                {
+                    PushVectorResult(operation, type, part);
+                    return;
+                }
+                _il.Emit(OpCodes.Ldloc, scalar);
+                Broadcast(type, result, part);
+            });
+        }
+    }
+
+    /// <summary>Pushes the scalar that an operation of uniform or affine result computes.</summary>
+    private void PushScalarResult(Operation operation, ValueType want)
+    {
+        if (operation.Kind == OperationKind.Load)
+        {
+            PushScalarLoad(operation, 0, want);
+            return;
+        }
+        var native = Natives.Get(operation.Opcode);
+        int web = operation.Destinations[0];
+        if (native.Kind == Native.Parameter)
+        {
+            PushParameter(operation, want);
+            return;
+        }
+        // Moves and selects pass bits on in whatever form is wanted.
+        if (native.Kind == Native.Move)
+        {
+            PushScalar(operation.Sources[0], want);
+            return;
+        }
+        if (native.Kind == Native.Select)
+        {
+            PushScalarSelect(operation, want);
+            return;
+        }
+        if (native.Kind == Native.IntegerToFloat)
+        {
+            PushScalar(operation.Sources[0], ValueType.Bits32);
+            if (native.In == Number.U32) _il.Emit(OpCodes.Conv_R_Un);
+            _il.Emit(OpCodes.Conv_R4);
+            Call(Small, "CreateScalarUnsafe", typeof(float), 1);
+            ConvertScalar(ValueType.Float, want);
+            return;
+        }
+        if (native.In == Number.F32)
+        {
+            PushFloats(native, Small, web, (s, type) => PushScalar(operation.Sources[s], type));
+            if (native.Kind == Native.Compare)
+            {
+                Cast(Small, typeof(float), typeof(int));
+                Call(Small, "ToScalar", typeof(int), 1);
+                Constant(1);
+                _il.Emit(OpCodes.And);
+                Combine(native, () => PushScalar(operation.Sources[2], ValueType.Predicate));
+                return;
+            }
+            ConvertScalar(ValueType.Float, want);
+            return;
+        }
+        PushIntegers(operation, native);
+        ConvertScalar(TypeOf(native.Out), want);
+    }
+
+    private static ValueType TypeOf(Number number) => number switch
+    {
+        Number.F32 => ValueType.Float,
+        Number.S64 or Number.U64 => ValueType.Bits64,
+        Number.Predicate => ValueType.Predicate,
+        _ => ValueType.Bits32,
+    };
+
+    private void Combine(NativeOperation native, Action pushThird)
+    {
+        if (native.Combine == Native.Move) return;
+        pushThird();
+        _il.Emit(native.Combine == Native.And ? OpCodes.And : OpCodes.Or);
+    }
+
+    private void PushScalarSelect(Operation operation, ValueType want)
+    {
+        if (want == ValueType.Float)
+        {
+            PushSmallMask(operation.Sources[2]);
+            PushScalar(operation.Sources[0], want);
+            PushScalar(operation.Sources[1], want);
+            Call(Small, "ConditionalSelect", typeof(float), 3);
+            return;
+        }
+        PushScalar(operation.Sources[2], ValueType.Predicate);
+        PushScalar(operation.Sources[0], want);
+        PushScalar(operation.Sources[1], want);
+        CallScalar(IsWide(want) ? nameof(ScalarCode.Select64) : nameof(ScalarCode.Select32));
+    }
+
+    /// <summary>Pushes a uniform predicate as a mask of floats; a comparison used only here goes without the detour over an integer.</summary>
+    private void PushSmallMask(Source source)
+    {
+        if (source.IsWeb && _inlining.Of(source.Web) is { Kind: OperationKind.Pure } inner && Natives.Get(inner.Opcode) is { Kind: Native.Compare, In: Number.F32, Combine: Native.Move } native)
+        {
+            PushFloats(native, Small, source.Web, (s, type) => PushScalar(inner.Sources[s], type));
+            return;
+        }
+        PushScalar(source, ValueType.Predicate);
+        _il.Emit(OpCodes.Neg);
+        Call(Small, "Create", typeof(int), 1);
+        Cast(Small, typeof(int), typeof(float));
+    }
+
+    private void CallScalar(string name) => _il.Emit(OpCodes.Call, typeof(ScalarCode).GetMethod(name)!);
+
+    private void PushIntegers(Operation operation, NativeOperation native)
+    {
+        var type = TypeOf(native.In);
+        bool wide = IsWide(type), signed = native.In is Number.S32 or Number.S64;
+        string suffix = $"{(signed ? 'S' : 'U')}{(wide ? 64 : 32)}";
+        switch (native.Kind)
+        {
+            case Native.Minimum or Native.Maximum when _analysis.ResultOf(operation).IsAffine:
+                // The test before it made sure that it is the affine side in every lane.
+                PushScalar(operation.Sources[_analysis.ClassOf(operation.Sources[0]).IsAffine ? 0 : 1], type);
+                return;
+            case Native.Extend:
+                PushScalar(operation.Sources[0], ValueType.Bits32);
+                _il.Emit(signed ? OpCodes.Conv_I8 : OpCodes.Conv_U8);
+                return;
+            case Native.Truncate:
+                PushScalar(operation.Sources[0], ValueType.Bits64);
+                _il.Emit(OpCodes.Conv_I4);
+                return;
+            case Native.MultiplyWide or Native.MultiplyAddWide:
+                for (int s = 0; s < 2; s++)
+                {
+                    PushScalar(operation.Sources[s], ValueType.Bits32);
+                    _il.Emit(signed ? OpCodes.Conv_I8 : OpCodes.Conv_U8);
+                }
+                _il.Emit(OpCodes.Mul);
+                if (native.Kind == Native.MultiplyWide) return;
+                PushScalar(operation.Sources[2], ValueType.Bits64);
+                _il.Emit(OpCodes.Add);
+                return;
+            case Native.SharedToGeneric or Native.GenericToShared:
+                PushScalar(operation.Sources[0], ValueType.Bits64);
+                State(nameof(WarpState.Shared), OpCodes.Ldind_I8);
+                _il.Emit(native.Kind == Native.SharedToGeneric ? OpCodes.Add : OpCodes.Sub);
+                return;
+            case Native.ShiftLeft or Native.ShiftRight:
+                PushScalar(operation.Sources[0], type);
+                PushScalar(operation.Sources[1], ValueType.Bits32);
+                CallScalar($"Shift{(native.Kind == Native.ShiftLeft ? "Left" : signed ? "RightSigned" : "Right")}{(wide ? 64 : 32)}");
+                return;
+        }
+        PushScalar(operation.Sources[0], type);
+        if (operation.Sources.Length > 1) PushScalar(operation.Sources[1], type);
+        switch (native.Kind)
+        {
+            case Native.Add:
+                _il.Emit(OpCodes.Add);
+                break;
+            case Native.Subtract:
+                _il.Emit(OpCodes.Sub);
+                break;
+            case Native.Multiply:
+                _il.Emit(OpCodes.Mul);
+                break;
+            case Native.MultiplyAdd:
+                _il.Emit(OpCodes.Mul);
+                PushScalar(operation.Sources[2], type);
+                _il.Emit(OpCodes.Add);
+                break;
+            case Native.And:
+                _il.Emit(OpCodes.And);
+                break;
+            case Native.Or:
+                _il.Emit(OpCodes.Or);
+                break;
+            case Native.Xor:
+                _il.Emit(OpCodes.Xor);
+                break;
+            case Native.Not when type == ValueType.Predicate:
+                Constant(1);
+                _il.Emit(OpCodes.Xor);
+                break;
+            case Native.Not:
+                _il.Emit(OpCodes.Not);
+                break;
+            case Native.Negate:
+                _il.Emit(OpCodes.Neg);
+                break;
+            case Native.Absolute:
+                CallScalar($"Absolute{(wide ? 64 : 32)}");
+                break;
+            case Native.Minimum or Native.Maximum or Native.Divide or Native.Remainder:
+                CallScalar($"{native.Kind}{suffix}");
+                break;
+            case Native.Compare:
+                PushComparison(native.Comparison, signed);
+                Combine(native, () => PushScalar(operation.Sources[2], ValueType.Predicate));
+                break;
+            default:
+                throw new NotCompilableException($"'{operation.Opcode}' of scalars");
+        }
+    }
+
+    private void PushComparison(Comparison comparison, bool signed)
+    {
+        switch (comparison)
+        {
+            case Comparison.Equal or Comparison.NotEqual:
+                _il.Emit(OpCodes.Ceq);
+                break;
+            case Comparison.Less or Comparison.GreaterOrEqual:
+                _il.Emit(signed ? OpCodes.Clt : OpCodes.Clt_Un);
+                break;
+            default:
+                _il.Emit(signed ? OpCodes.Cgt : OpCodes.Cgt_Un);
+                break;
+        }
+        if (comparison is not (Comparison.NotEqual or Comparison.GreaterOrEqual or Comparison.LessOrEqual)) return;
+        Constant(0);
+        _il.Emit(OpCodes.Ceq);
+    }
+
+    /// <summary>Pushes a part of what an operation computes, as a vector of <paramref name="want"/>.</summary>
+    private void PushVectorResult(Operation operation, ValueType want, int part)
+    {
+        if (operation.Kind == OperationKind.Load)
+        {
+            PushContiguous(operation, want, part);
+            return;
+        }
+        var native = Natives.Get(operation.Opcode);
+        var result = _analysis.ResultOf(operation);
+        int web = operation.Destinations[0];
+        if (result.IsScalar)
+        {
+            if (native.Kind == Native.Move && operation.Sources[0].IsConstant)
+            {
+                PushConstantVector(operation.Sources[0].Bits, want);
+                return;
+            }
+            var natural = native.Copies || native.Kind == Native.Parameter ? _webs.Types[web] : TypeOf(native.Out);
+            PushScalarResult(operation, natural);
+            Broadcast(natural, result, part);
+            CastVector(natural, want);
+            return;
+        }
+        switch (native.Kind)
+        {
+            case Native.Move:
+                PushVector(operation.Sources[0], want, part);
+                return;
+            case Native.Select:
+                PushVectorMask(operation.Sources[2], part, IsWide(want), ElementOf(want));
+                PushVector(operation.Sources[0], want, part);
+                PushVector(operation.Sources[1], want, part);
+                Call(_isa, "ConditionalSelect", ElementOf(want), 3);
+                return;
+        }
+        if (native.Kind == Native.Compare)
+        {
+            PushVectorCompare(operation, native, part);
+            return;
+        }
+        if (native.In == Number.F32 || native.Out == Number.F32) PushFloats(native, _isa, web, (s, type) => PushVector(operation.Sources[s], type, part));
+        else PushIntegerVectors(operation, native, part);
+        CastVector(TypeOf(native.Out), want);
+    }
+
+    /// <summary>Pushes a predicate as a lane mask of elements of 32 or 64 bits.</summary>
+    private void PushVectorMask(Source source, int part, bool wide, Type element)
+    {
+        PushVector(source, ValueType.Predicate, wide ? part / 2 : part);
+        if (wide) Call(_isa, part % 2 == 0 ? "WidenLower" : "WidenUpper", typeof(int), 1);
+        Cast(_isa, wide ? typeof(long) : typeof(int), element);
+    }
+
+    private void PushVectorCompare(Operation operation, NativeOperation native, int part)
+    {
+        var type = TypeOf(native.In);
+        if (native.In == Number.F32)
+        {
+            PushFloats(native, _isa, operation.Destinations[0], (s, t) => PushVector(operation.Sources[s], t, part));
+            Cast(_isa, typeof(float), typeof(int));
+        }
+        else if (!IsWide(type))
+        {
+            CompareIntegers(part);
+        }
+        else
+        {
+            CompareIntegers(2 * part);
+            CompareIntegers(2 * part + 1);
+            Call(_isa, "Narrow", typeof(long), 2);
+        }
+        if (native.Combine == Native.Move) return;
+        PushVector(operation.Sources[2], ValueType.Predicate, part);
+        Call(_isa, native.Combine == Native.And ? "BitwiseAnd" : "BitwiseOr", typeof(int), 2);
+
+        void CompareIntegers(int p)
+        {
+            var element = ElementOf(type);
+            bool unsigned = native.In is Number.U32 or Number.U64 && native.Comparison is not (Comparison.Equal or Comparison.NotEqual);
+            var compared = !unsigned ? element : element == typeof(int) ? typeof(uint) : typeof(ulong);
+            for (int s = 0; s < 2; s++)
+            {
+                PushVector(operation.Sources[s], type, p);
+                Cast(_isa, element, compared);
+            }
+            Call(_isa, native.Comparison switch
+            {
+                Comparison.Equal or Comparison.NotEqual => "Equals",
+                Comparison.Less => "LessThan",
+                Comparison.LessOrEqual => "LessThanOrEqual",
+                Comparison.Greater => "GreaterThan",
+                _ => "GreaterThanOrEqual",
+            }, compared, 2);
+            Cast(_isa, compared, element);
+            if (native.Comparison == Comparison.NotEqual) Call(_isa, "OnesComplement", element, 1);
+        }
+    }
+
+    private void PushIntegerVectors(Operation operation, NativeOperation native, int part)
+    {
+        var type = TypeOf(native.In);
+        var element = ElementOf(type);
+        bool signed = native.In is Number.S32 or Number.S64;
+        switch (native.Kind)
+        {
+            case Native.Extend:
+                PushWidened(operation.Sources[0], signed, part);
+                return;
+            case Native.Truncate:
+                PushVector(operation.Sources[0], ValueType.Bits64, 2 * part);
+                PushVector(operation.Sources[0], ValueType.Bits64, 2 * part + 1);
+                Call(_isa, "Narrow", typeof(long), 2);
+                return;
+            case Native.MultiplyWide or Native.MultiplyAddWide:
+                PushWidened(operation.Sources[0], signed, part);
+                PushWidened(operation.Sources[1], signed, part);
+                Call(_isa, "Multiply", typeof(long), 2);
+                if (native.Kind == Native.MultiplyWide) return;
+                PushVector(operation.Sources[2], ValueType.Bits64, part);
+                Call(_isa, "Add", typeof(long), 2);
+                return;
+            case Native.SharedToGeneric or Native.GenericToShared:
+                PushVector(operation.Sources[0], ValueType.Bits64, part);
+                State(nameof(WarpState.Shared), OpCodes.Ldind_I8);
+                Call(_isa, "Create", typeof(long), 1);
+                Call(_isa, native.Kind == Native.SharedToGeneric ? "Add" : "Subtract", typeof(long), 2);
+                return;
+            case Native.ShiftLeft or Native.ShiftRight:
+                PushShift(operation, native, type, part);
+                return;
+        }
+        PushVector(operation.Sources[0], type, part);
+        bool unsignedOrder = native.Kind is Native.Minimum or Native.Maximum && !signed;
+        var ordered = !unsignedOrder ? element : element == typeof(int) ? typeof(uint) : typeof(ulong);
+        Cast(_isa, element, ordered);
+        if (operation.Sources.Length > 1)
+        {
+            PushVector(operation.Sources[1], type, part);
+            Cast(_isa, element, ordered);
+        }
+        Call(_isa, native.Kind switch
+        {
+            Native.Add => "Add",
+            Native.Subtract => "Subtract",
+            Native.Multiply or Native.MultiplyAdd => "Multiply",
+            Native.Minimum => "Min",
+            Native.Maximum => "Max",
+            Native.Negate => "Negate",
+            Native.Absolute => "Abs",
+            Native.And => "BitwiseAnd",
+            Native.Or => "BitwiseOr",
+            Native.Xor => "Xor",
+            Native.Not => "OnesComplement",
+            _ => throw new NotCompilableException($"'{operation.Opcode}' of vectors"),
+        }, ordered, operation.Sources.Length > 1 ? 2 : 1);
+        Cast(_isa, ordered, element);
+        if (native.Kind != Native.MultiplyAdd) return;
+        PushVector(operation.Sources[2], type, part);
+        Call(_isa, "Add", element, 2);
+    }
+
+    private void PushShift(Operation operation, NativeOperation native, ValueType type, int part)
+    {
+        int bits = IsWide(type) ? 64 : 32;
+        uint count = (uint)operation.Sources[1].Bits;
+        bool arithmetic = native.Kind == Native.ShiftRight && native.In is Number.S32 or Number.S64;
+        if (count >= bits && !arithmetic)
+        {
+            PushConstantVector(0, type);
+            return;
+        }
+        PushVector(operation.Sources[0], type, part);
+        Constant((int)Math.Min(count, bits - 1));
+        Call(_isa, native.Kind == Native.ShiftLeft ? "ShiftLeft" : arithmetic ? "ShiftRightArithmetic" : "ShiftRightLogical", ElementOf(type), 2);
+    }
+
+    /// <summary>Pushes a part of a 32-bit operand extended to 64 bits.</summary>
+    private void PushWidened(Source source, bool signed, int part)
+    {
+        if (_analysis.IsUniform(source))
+        {
+            PushScalar(source, ValueType.Bits32);
+            _il.Emit(signed ? OpCodes.Conv_I8 : OpCodes.Conv_U8);
+            Call(_isa, "Create", typeof(long), 1);
+            return;
+        }
+        PushVector(source, ValueType.Bits32, part / 2);
+        if (!signed) Cast(_isa, typeof(int), typeof(uint));
+        Call(_isa, part % 2 == 0 ? "WidenLower" : "WidenUpper", signed ? typeof(int) : typeof(uint), 1);
+        if (!signed) Cast(_isa, typeof(ulong), typeof(long));
+    }
+
+    /// <summary>
+    /// A step of a warp reduction: the value with its butterfly. Both orders of the operands give the same bits, so lanes a period apart are
+    /// equal from here on and only one period is kept; of the last step one lane.
+    /// </summary>
+    private void WriteReduction(Operation operation, int shuffled, int period)
+    {
+        var native = Natives.Get(operation.Opcode);
+        int web = operation.Destinations[0], value = operation.Sources[1 - shuffled].Web;
+        var type = _webs.Types[web];
+        int parts = Math.Max(1, period / _isa.Lanes);
+        var results = new LocalBuilder[parts];
+        for (int p = 0; p < parts; p++)
+        {
+            int part = p;
+            void Push(int s, ValueType want)
+            {
+                if (s == 1 - shuffled)
+                {
+                    PushVector(new Source(value), want, part);
+                    return;
+                }
+                if (period >= _isa.Lanes)
+                {
+                    PushVector(new Source(value), want, part + parts);
+                    return;
+                }
+                PushVector(new Source(value), ValueType.Bits32, part);
+                PushButterfly(period);
+                CastVector(ValueType.Bits32, want);
+            }
+            if (native.In == Number.F32) PushFloats(native, _isa, web, Push);
+            else PushReducedIntegers(native, Push);
+            CastVector(TypeOf(native.Out), type);
+            results[p] = Temporary(_isa.Vector(ElementOf(type)), 10 + p);
+            _il.Emit(OpCodes.Stloc, results[p]);
+        }
+        if (_analysis.Classes[web].IsUniform)
+        {
+            _il.Emit(OpCodes.Ldloc, results[0]);
+            if (type == ValueType.Float) ToSmall();
+            else Call(_isa, "ToScalar", typeof(int), 1);
+            StoreScalar(web);
+            return;
+        }
+        for (int p = 0; p < Allocation.Parts(web, _webs, _analysis, _isa); p++)
+        {
+            var local = results[p % parts];
+            StorePart(web, p, blend: false, () => _il.Emit(OpCodes.Ldloc, local));
+        }
+    }
+
+    /// <summary>Lane 0 of a vector of floats as a small vector.</summary>
+    private void ToSmall()
+    {
+        for (var isa = _isa; isa.Bits > 128; isa = VectorIsa.Of(isa.Bits / 2)) Call(isa, "GetLower", typeof(float), 1);
+    }
+
+    private void PushReducedIntegers(NativeOperation native, Action<int, ValueType> push)
+    {
+        var type = native.In is Number.U32 && native.Kind is Native.Minimum or Native.Maximum ? typeof(uint) : typeof(int);
+        for (int s = 0; s < 2; s++)
+        {
+            push(s, ValueType.Bits32);
+            Cast(_isa, typeof(int), type);
+        }
+        Call(_isa, native.Kind switch
+        {
+            Native.Add => "Add",
+            Native.Multiply => "Multiply",
+            Native.Minimum => "Min",
+            Native.Maximum => "Max",
+            Native.And => "BitwiseAnd",
+            Native.Or => "BitwiseOr",
+            _ => "Xor",
+        }, type, 2);
+        Cast(_isa, type, typeof(int));
+    }
+
+    /// <summary>The vector of 32-bit lanes on the stack with lanes exchanged at a distance below its width.</summary>
+    private void PushButterfly(int distance)
+    {
+        for (int lane = 0; lane < _isa.Lanes; lane++) Constant(lane ^ distance);
+        _il.Emit(OpCodes.Call, _isa.CreateOfElements(typeof(int)));
+        Call(_isa, "Shuffle", typeof(int), 2);
+    }
+
+    private void WriteShuffle(Operation operation)
+    {
+        int web = operation.Destinations[0], distance = (int)operation.Offset;
+        var type = _webs.Types[web];
+        var source = operation.Sources[0];
+        if (_analysis.Classes[web].IsScalar)
+        {
+            PushScalar(source, type);
+            StoreScalar(web);
+            return;
+        }
+        // All parts before any is stored: source and destination may be one web.
+        int parts = PartsOf(ValueType.Bits32);
+        for (int p = 0; p < parts; p++)
+        {
+            PushVector(source, ValueType.Bits32, p ^ (distance / _isa.Lanes));
+            if (distance % _isa.Lanes != 0) PushButterfly(distance % _isa.Lanes);
+            CastVector(ValueType.Bits32, type);
+            _il.Emit(OpCodes.Stloc, Temporary(_isa.Vector(ElementOf(type)), 10 + p));
+        }
+        bool blend = NeedsBlend(operation, web);
+        for (int p = 0; p < parts; p++)
+        {
+            var local = Temporary(_isa.Vector(ElementOf(type)), 10 + p);
+            StorePart(web, p, blend, () => _il.Emit(OpCodes.Ldloc, local));
+        }
+    }
+}

@@ -1,0 +1,396 @@
+using System.Reflection.Emit;
+
+namespace ClipCuda.Ptx.Compiler;
+
+/// <summary>
+/// Values: how operands come onto the IL stack and results go to their places. A scalar is an int, a long, or a float in lane 0 of a Vector128;
+/// an affine value is the scalar of lane 0; a varying one a vector a part. Predicates are 0 or 1 as scalars, lane masks as vectors.
+/// </summary>
+internal sealed partial class Emitter
+{
+    private static readonly VectorIsa Small = VectorIsa.Of(128);
+
+    private static Type ElementOf(ValueType type) => Allocation.ElementOf(type);
+
+    private int PartsOf(ValueType type) => Allocation.Parts(type, ValueClass.Varying, _isa);
+
+    private void Call(VectorIsa isa, string name, Type element, int parameters) => _il.Emit(OpCodes.Call, isa.Method(name, element, parameters));
+
+    private void Cast(VectorIsa isa, Type from, Type to)
+    {
+        if (from != to) _il.Emit(OpCodes.Call, isa.As(from, to));
+    }
+
+    // ---- Scalars
+
+    /// <summary>Pushes the scalar of a uniform or affine operand.</summary>
+    private void PushScalar(Source source, ValueType want)
+    {
+        if (source.IsConstant)
+        {
+            PushConstant(source.Bits, want);
+            return;
+        }
+        if (source.Special is { } special)
+        {
+            PushSpecial(special);
+            return;
+        }
+        if (_inlining.Of(source.Web) is { } inner)
+        {
+            PushScalarResult(inner, want);
+            return;
+        }
+        _il.Emit(OpCodes.Ldloc, _places[source.Web].Locals[0]);
+        ConvertScalar(_webs.Types[source.Web], want);
+    }
+
+    private void PushConstant(ulong bits, ValueType want)
+    {
+        switch (want)
+        {
+            case ValueType.Bits64 or ValueType.Double:
+                _il.Emit(OpCodes.Ldc_I8, (long)bits);
+                break;
+            case ValueType.Float:
+                Constant((int)bits);
+                Call(Small, "Create", typeof(int), 1);
+                Cast(Small, typeof(int), typeof(float));
+                break;
+            case ValueType.Predicate:
+                Constant(bits != 0 ? 1 : 0);
+                break;
+            default:
+                Constant((int)bits);
+                break;
+        }
+    }
+
+    private void PushSpecial(string name)
+    {
+        if (name == "%laneid")
+        {
+            Constant(0);
+            return;
+        }
+        string field = $"{char.ToUpperInvariant(name[1])}{name[2..^2]}{char.ToUpperInvariant(name[^1])}";
+        State(field, OpCodes.Ldind_I4);
+    }
+
+    private void ConvertScalar(ValueType have, ValueType want)
+    {
+        if (have == want || (IsWide(have) && IsWide(want))) return;
+        if (have == ValueType.Float && want == ValueType.Bits32)
+        {
+            Cast(Small, typeof(float), typeof(int));
+            Call(Small, "ToScalar", typeof(int), 1);
+        }
+        else if (have == ValueType.Bits32 && want == ValueType.Float)
+        {
+            Call(Small, "CreateScalarUnsafe", typeof(int), 1);
+            Cast(Small, typeof(int), typeof(float));
+        }
+        else
+        {
+            throw new NotCompilableException($"a {have} read as {want}");
+        }
+    }
+
+    private static bool IsWide(ValueType type) => type is ValueType.Bits64 or ValueType.Double;
+
+    private void StoreScalar(int web) => _il.Emit(OpCodes.Stloc, _places[web].Locals[0]);
+
+    // ---- Vectors
+
+    /// <summary>Pushes a part of an operand as a vector, whatever its class.</summary>
+    private void PushVector(Source source, ValueType want, int part)
+    {
+        var value = _analysis.ClassOf(source);
+        if (source.IsConstant)
+        {
+            PushConstantVector(source.Bits, want);
+            return;
+        }
+        if (source.Special is { } special && !value.IsScalar)
+        {
+            State(nameof(WarpState.ThreadIds), OpCodes.Ldind_I);
+            LoadVectorAt(128 * "xyz".IndexOf(special[^1], StringComparison.Ordinal) + part * _isa.Bytes, typeof(int));
+            return;
+        }
+        if (value.IsScalar)
+        {
+            if (source.IsWeb && want == ValueType.Float && _inlining.Of(source.Web) is { Kind: OperationKind.Load } load)
+            {
+                // A broadcast straight from memory, which folds into the instruction that uses it.
+                PushAddress(load, 0);
+                _il.Emit(OpCodes.Ldind_R4);
+                Call(_isa, "Create", typeof(float), 1);
+                return;
+            }
+            var natural = source.IsWeb ? _webs.Types[source.Web] : ValueType.Bits32;
+            if (want == ValueType.Float || natural == ValueType.Float || IsWide(natural) != IsWide(want)) natural = want;
+            PushScalar(source, natural);
+            Broadcast(natural, value, part);
+            CastVector(natural, want);
+            return;
+        }
+        if (_inlining.Of(source.Web) is { } inner)
+        {
+            PushVectorResult(inner, want, part);
+            return;
+        }
+        PushPart(source.Web, part);
+        CastVector(_webs.Types[source.Web], want);
+    }
+
+    private void CastVector(ValueType have, ValueType want) => Cast(_isa, ElementOf(have), ElementOf(want));
+
+    /// <summary>Pushes a part of a web that has vectors of its own.</summary>
+    private void PushPart(int web, int part)
+    {
+        var place = _places[web];
+        part %= Allocation.Parts(web, _webs, _analysis, _isa);
+        if (!place.IsSpilled)
+        {
+            _il.Emit(OpCodes.Ldloc, place.Locals[part]);
+            return;
+        }
+        State(nameof(WarpState.Arena), OpCodes.Ldind_I);
+        LoadVectorAt(place.Arena + part * _isa.Bytes, ElementOf(_webs.Types[web]));
+    }
+
+    /// <summary>Stores the vector that <paramref name="push"/> pushes; lanes that wait keep theirs if <paramref name="blend"/>.</summary>
+    private void StorePart(int web, int part, bool blend, Action push)
+    {
+        var place = _places[web];
+        var type = ElementOf(_webs.Types[web]);
+        if (place.IsSpilled)
+        {
+            State(nameof(WarpState.Arena), OpCodes.Ldind_I);
+            Constant(place.Arena + part * _isa.Bytes);
+            _il.Emit(OpCodes.Add);
+        }
+        if (blend)
+        {
+            PushMaskPart(IsWide(_webs.Types[web]), part, type);
+            push();
+            PushPart(web, part);
+            Call(_isa, "ConditionalSelect", type, 3);
+        }
+        else
+        {
+            push();
+        }
+        if (place.IsSpilled) StoreVector(type);
+        else _il.Emit(OpCodes.Stloc, place.Locals[part]);
+    }
+
+    private void PushConstantVector(ulong bits, ValueType want)
+    {
+        switch (want)
+        {
+            case ValueType.Float when !float.IsNaN(BitConverter.UInt32BitsToSingle((uint)bits)):
+                _il.Emit(OpCodes.Ldc_R4, BitConverter.UInt32BitsToSingle((uint)bits));
+                Call(_isa, "Create", typeof(float), 1);
+                break;
+            case ValueType.Float:
+                Constant((int)bits);
+                Call(_isa, "Create", typeof(int), 1);
+                Cast(_isa, typeof(int), typeof(float));
+                break;
+            case ValueType.Bits64 or ValueType.Double:
+                _il.Emit(OpCodes.Ldc_I8, (long)bits);
+                Call(_isa, "Create", typeof(long), 1);
+                break;
+            case ValueType.Predicate:
+                Constant(bits != 0 ? -1 : 0);
+                Call(_isa, "Create", typeof(int), 1);
+                break;
+            default:
+                Constant((int)bits);
+                Call(_isa, "Create", typeof(int), 1);
+                break;
+        }
+    }
+
+    /// <summary>The scalar on the stack in all lanes of a part, plus lane times stride if it is affine.</summary>
+    private void Broadcast(ValueType type, ValueClass value, int part)
+    {
+        switch (type)
+        {
+            case ValueType.Float:
+                Call(Small, "ToScalar", typeof(float), 1);
+                break;
+            case ValueType.Predicate:
+                _il.Emit(OpCodes.Neg);
+                break;
+        }
+        var element = ElementOf(type);
+        Call(_isa, "Create", element, 1);
+        if (!value.IsAffine) return;
+        int lanes = _isa.Bytes / (IsWide(type) ? 8 : 4);
+        PushLaneMultiples(value.Step, part * lanes, lanes, IsWide(type));
+        Call(_isa, "Add", element, 2);
+    }
+
+    /// <summary>Pushes the constant (first + i) · stride of each lane i.</summary>
+    private void PushLaneMultiples(long stride, int first, int lanes, bool wide)
+    {
+        for (int lane = 0; lane < lanes; lane++)
+        {
+            if (wide) _il.Emit(OpCodes.Ldc_I8, (first + lane) * stride);
+            else Constant((int)((first + lane) * stride));
+        }
+        _il.Emit(OpCodes.Call, _isa.CreateOfElements(wide ? typeof(long) : typeof(int)));
+    }
+
+    /// <summary>From the pointer on the stack plus an offset.</summary>
+    private void LoadVectorAt(int offset, Type element)
+    {
+        Constant(offset);
+        _il.Emit(OpCodes.Add);
+        _il.Emit(OpCodes.Unaligned, (byte)1);
+        _il.Emit(OpCodes.Ldobj, _isa.Vector(element));
+    }
+
+    private void StoreVector(Type element)
+    {
+        _il.Emit(OpCodes.Unaligned, (byte)1);
+        _il.Emit(OpCodes.Stobj, _isa.Vector(element));
+    }
+
+    // ---- Masks
+
+    /// <summary>Pushes which lanes hold a predicate, as 32 bits.</summary>
+    private void PushBits(int web)
+    {
+        int parts = PartsOf(ValueType.Predicate);
+        for (int p = 0; p < parts; p++)
+        {
+            PushVector(new Source(web), ValueType.Predicate, p);
+            Call(_isa, "ExtractMostSignificantBits", typeof(int), 1);
+            _il.Emit(OpCodes.Conv_U4);
+            if (p == 0) continue;
+            Constant(p * _isa.Lanes);
+            _il.Emit(OpCodes.Shl);
+            _il.Emit(OpCodes.Or);
+        }
+    }
+
+    /// <summary>Pushes the running lanes of a part as a lane mask, cast to an element type.</summary>
+    private void PushMaskPart(bool wide, int part, Type element)
+    {
+        if (_maskVectors.Length == 0)
+        {
+            throw new InvalidOperationException("The block's masks have not been made.");
+        }
+        if (!wide)
+        {
+            _il.Emit(OpCodes.Ldloc, _maskVectors[part]);
+            Cast(_isa, typeof(int), element);
+            return;
+        }
+        _il.Emit(OpCodes.Ldloc, _maskVectors[part / 2]);
+        Call(_isa, part % 2 == 0 ? "WidenLower" : "WidenUpper", typeof(int), 1);
+        Cast(_isa, typeof(long), element);
+    }
+
+    /// <summary>Makes the lane masks of the running lanes, once a block. Not under a condition: what follows uses them too.</summary>
+    private void PrepareMasks(int b)
+    {
+        if (_maskVectors.Length > 0) return;
+        int parts = PartsOf(ValueType.Predicate);
+        _maskVectors = new LocalBuilder[parts];
+        for (int p = 0; p < parts; p++)
+        {
+            _maskVectors[p] = Temporary(_isa.Vector(typeof(int)), 100 + p);
+            PushCurrent(b);
+            ExpandBits(p);
+            _il.Emit(OpCodes.Stloc, _maskVectors[p]);
+        }
+    }
+
+    /// <summary>The lane mask of a part, of bits on the stack.</summary>
+    private void ExpandBits(int part)
+    {
+        Call(_isa, "Create", typeof(int), 1);
+        PushLaneBits();
+        Call(_isa, "BitwiseAnd", typeof(int), 2);
+        PushLaneBits();
+        Call(_isa, "Equals", typeof(int), 2);
+
+        void PushLaneBits()
+        {
+            for (int lane = 0; lane < _isa.Lanes; lane++) Constant(1 << (part * _isa.Lanes + lane));
+            _il.Emit(OpCodes.Call, _isa.CreateOfElements(typeof(int)));
+        }
+    }
+
+    // ---- The frame
+
+    private void LoadFromFrame(int web)
+    {
+        var (type, place) = (_webs.Types[web], _places[web]);
+        if (_analysis.Classes[web].IsScalar)
+        {
+            PushFrame(web, 0);
+            switch (type)
+            {
+                case ValueType.Float:
+                    _il.Emit(OpCodes.Ldind_I4);
+                    Call(Small, "CreateScalarUnsafe", typeof(int), 1);
+                    Cast(Small, typeof(int), typeof(float));
+                    break;
+                case ValueType.Bits64 or ValueType.Double:
+                    _il.Emit(OpCodes.Ldind_I8);
+                    break;
+                case ValueType.Predicate:
+                    // A lane mask, or 0 and 1: either way the lowest bit tells.
+                    _il.Emit(OpCodes.Ldind_I4);
+                    Constant(1);
+                    _il.Emit(OpCodes.And);
+                    break;
+                default:
+                    _il.Emit(OpCodes.Ldind_I4);
+                    break;
+            }
+            StoreScalar(web);
+            return;
+        }
+        for (int p = 0; p < Allocation.Parts(web, _webs, _analysis, _isa); p++)
+        {
+            int part = p;
+            StorePart(web, p, blend: false, () =>
+            {
+                PushFrame(web, part * _isa.Bytes);
+                LoadVectorAt(0, ElementOf(type));
+            });
+        }
+    }
+
+    private void StoreToFrame(int web)
+    {
+        var type = _webs.Types[web];
+        if (_analysis.Classes[web].IsScalar && _frame.IsScalar(web))
+        {
+            PushFrame(web, 0);
+            PushScalar(new Source(web), type);
+            if (type == ValueType.Float) ConvertScalar(type, ValueType.Bits32);
+            _il.Emit(IsWide(type) ? OpCodes.Stind_I8 : OpCodes.Stind_I4);
+            return;
+        }
+        for (int p = 0; p < PartsOf(type); p++)
+        {
+            PushFrame(web, p * _isa.Bytes);
+            PushVector(new Source(web), type, p);
+            StoreVector(ElementOf(type));
+        }
+    }
+
+    private void PushFrame(int web, int offset)
+    {
+        State(nameof(WarpState.Frame), OpCodes.Ldind_I);
+        Constant(_frame.OffsetOf(web) + offset);
+        _il.Emit(OpCodes.Add);
+    }
+}

@@ -1,0 +1,306 @@
+using System.Numerics;
+
+namespace ClipCuda.Ptx.Compiler;
+
+/// <summary>A set of small numbers, as bits.</summary>
+internal sealed class BitSet(int size)
+{
+    private readonly ulong[] _words = new ulong[(size + 63) / 64];
+
+    public bool this[int i] => (_words[i >> 6] >> i & 1) != 0;
+
+    public bool IsEmpty => Array.TrueForAll(_words, w => w == 0);
+
+    public bool Add(int i)
+    {
+        ulong before = _words[i >> 6];
+        _words[i >> 6] |= 1UL << i;
+        return before != _words[i >> 6];
+    }
+
+    public void Remove(int i) => _words[i >> 6] &= ~(1UL << i);
+
+    /// <summary>Adds all of another; whether that changed anything.</summary>
+    public bool UnionWith(BitSet other)
+    {
+        bool changed = false;
+        for (int w = 0; w < _words.Length; w++)
+        {
+            ulong next = _words[w] | other._words[w];
+            changed |= next != _words[w];
+            _words[w] = next;
+        }
+        return changed;
+    }
+
+    public void ExceptWith(BitSet other)
+    {
+        for (int w = 0; w < _words.Length; w++) _words[w] &= ~other._words[w];
+    }
+
+    public void CopyFrom(BitSet other) => other._words.CopyTo(_words, 0);
+
+    public IEnumerable<int> Items()
+    {
+        for (int w = 0; w < _words.Length; w++)
+        {
+            for (ulong left = _words[w]; left != 0; left &= left - 1) yield return w * 64 + BitOperations.TrailingZeroCount(left);
+        }
+    }
+}
+
+/// <summary>
+/// The shape of a kernel's blocks: predecessors, dominators and post-dominators (Cooper, Harvey, Kennedy 2001), natural loops, and an
+/// order in which every block follows all its forward predecessors and loops are contiguous. Lanes that take turns through the blocks in that
+/// order meet as early as they can.
+/// </summary>
+internal sealed class FlowGraph
+{
+    private readonly List<BasicBlock> _blocks;
+    private readonly int[] _dominator;
+    private readonly int[] _postDominator;
+    private readonly bool[] _reachable;
+
+    /// <exception cref="NotCompilableException">A loop has two entries.</exception>
+    public FlowGraph(List<BasicBlock> blocks)
+    {
+        _blocks = blocks;
+        int count = blocks.Count;
+        Predecessors = [.. Enumerable.Range(0, count).Select(_ => new List<int>())];
+        _reachable = new bool[count];
+        var postOrder = PostOrder(count);
+        foreach (int b in postOrder)
+        {
+            foreach (int next in blocks[b].Successors()) Predecessors[next].Add(b);
+        }
+        _dominator = Dominators(postOrder, b => Predecessors[b], 0, count);
+        Loops = FindLoops(postOrder);
+        LoopOf = new Loop?[count];
+        foreach (var loop in Loops.OrderByDescending(l => l.Blocks.Count))
+        {
+            foreach (int b in loop.Blocks) LoopOf[b] = loop;
+        }
+        foreach (var loop in Loops) loop.Parent = Loops.Where(l => l != loop && l.Blocks.Contains(loop.Header) && l.Blocks.Count > loop.Blocks.Count).MinBy(l => l.Blocks.Count);
+        Order = Layout();
+        Position = new int[count];
+        Array.Fill(Position, -1);
+        for (int i = 0; i < Order.Count; i++) Position[Order[i]] = i;
+        _postDominator = PostDominators();
+    }
+
+    public List<int>[] Predecessors { get; }
+
+    public List<Loop> Loops { get; }
+
+    /// <summary>The innermost loop of each block.</summary>
+    public Loop?[] LoopOf { get; }
+
+    /// <summary>Reachable blocks in layout order.</summary>
+    public List<int> Order { get; }
+
+    /// <summary>Place of each block in <see cref="Order"/>; −1 if it is never reached.</summary>
+    public int[] Position { get; }
+
+    public bool IsReachable(int block) => _reachable[block];
+
+    /// <summary>Where lanes that part at the end of a block meet at the latest; −1 if only at the exit.</summary>
+    public int MeetingOf(int block) => _postDominator[block];
+
+    public int DepthOf(int block)
+    {
+        int depth = 0;
+        for (var loop = LoopOf[block]; loop is not null; loop = loop.Parent) depth++;
+        return depth;
+    }
+
+    /// <summary>Blocks where lanes wait, in the order in which they are to run after <paramref name="from"/>: inner loops before outer ones, forward before back.</summary>
+    public List<int> InOrder(int from, IEnumerable<int> waiting)
+    {
+        var left = waiting.ToHashSet();
+        var result = new List<int>();
+        for (var loop = LoopOf[from]; loop is not null; loop = loop.Parent)
+        {
+            result.AddRange(left.Where(b => loop.Blocks.Contains(b) && Position[b] > Position[from]).OrderBy(b => Position[b]));
+            left.ExceptWith(result);
+            if (left.Remove(loop.Header)) result.Add(loop.Header);
+        }
+        result.AddRange(left.OrderBy(b => Position[b]));
+        return result;
+    }
+
+    private List<int> PostOrder(int count)
+    {
+        var order = new List<int>();
+        var stack = new Stack<(int Block, IEnumerator<int> Next)>();
+        _reachable[0] = count > 0;
+        stack.Push((0, _blocks[0].Successors().GetEnumerator()));
+        while (stack.TryPeek(out var top))
+        {
+            if (!top.Next.MoveNext())
+            {
+                order.Add(top.Block);
+                stack.Pop();
+            }
+            else if (!_reachable[top.Next.Current])
+            {
+                _reachable[top.Next.Current] = true;
+                stack.Push((top.Next.Current, _blocks[top.Next.Current].Successors().GetEnumerator()));
+            }
+        }
+        return order;
+    }
+
+    private static int[] Dominators(List<int> postOrder, Func<int, IEnumerable<int>> predecessors, int root, int count)
+    {
+        var number = new int[count];
+        Array.Fill(number, -1);
+        for (int i = 0; i < postOrder.Count; i++) number[postOrder[i]] = i;
+        var immediate = new int[count];
+        Array.Fill(immediate, -1);
+        immediate[root] = root;
+        for (bool changed = true; changed;)
+        {
+            changed = false;
+            for (int i = postOrder.Count - 1; i >= 0; i--)
+            {
+                int block = postOrder[i], best = -1;
+                if (block == root) continue;
+                foreach (int p in predecessors(block))
+                {
+                    if (number[p] < 0 || immediate[p] < 0) continue;
+                    best = best < 0 ? p : Intersect(best, p);
+                }
+                changed |= immediate[block] != best;
+                immediate[block] = best;
+            }
+        }
+        return immediate;
+
+        int Intersect(int a, int b)
+        {
+            while (a != b)
+            {
+                while (number[a] < number[b]) a = immediate[a];
+                while (number[b] < number[a]) b = immediate[b];
+            }
+            return a;
+        }
+    }
+
+    private bool Dominates(int a, int b)
+    {
+        while (true)
+        {
+            if (a == b) return true;
+            if (b == 0) return false;
+            b = _dominator[b];
+        }
+    }
+
+    private List<Loop> FindLoops(List<int> postOrder)
+    {
+        var number = new int[_blocks.Count];
+        for (int i = 0; i < postOrder.Count; i++) number[postOrder[i]] = i;
+        var loops = new Dictionary<int, Loop>();
+        foreach (int b in postOrder)
+        {
+            foreach (int header in _blocks[b].Successors())
+            {
+                if (number[header] < number[b]) continue;
+                if (!Dominates(header, b)) throw new NotCompilableException("a loop with two entries");
+                if (!loops.TryGetValue(header, out var loop)) loops.Add(header, loop = new Loop(header));
+                var stack = new Stack<int>([b]);
+                while (stack.TryPop(out int inside))
+                {
+                    if (!loop.Blocks.Add(inside)) continue;
+                    foreach (int p in Predecessors[inside]) stack.Push(p);
+                }
+            }
+        }
+        return [.. loops.Values];
+    }
+
+    /// <summary>Kahn's topological order over forward edges; among ready blocks one of the innermost open loop goes first.</summary>
+    private List<int> Layout()
+    {
+        var waitingFor = new int[_blocks.Count];
+        foreach (int b in Enumerable.Range(0, _blocks.Count).Where(b => _reachable[b]))
+            waitingFor[b] = Predecessors[b].Count(p => !IsBackEdge(p, b));
+        var ready = new List<int> { 0 };
+        var order = new List<int>();
+        while (ready.Count > 0)
+        {
+            int pick = 0;
+            for (var loop = order.Count == 0 ? null : LoopOf[order[^1]]; loop is not null; loop = loop.Parent)
+            {
+                int found = ready.FindIndex(b => loop.Blocks.Contains(b));
+                if (found < 0) continue;
+                pick = found;
+                break;
+            }
+            int next = ready[pick];
+            ready.RemoveAt(pick);
+            order.Add(next);
+            // What falls through comes next where it can.
+            foreach (int successor in _blocks[next].Successors())
+            {
+                if (!IsBackEdge(next, successor) && --waitingFor[successor] == 0) ready.Insert(0, successor);
+            }
+        }
+        return order;
+    }
+
+    private bool IsBackEdge(int from, int to) => LoopHeadedBy(to) is { } loop && loop.Blocks.Contains(from);
+
+    private Loop? LoopHeadedBy(int block) => Loops.Find(l => l.Header == block);
+
+    private int[] PostDominators()
+    {
+        // A virtual exit numbered past the blocks; endless loops hang on it too.
+        int exit = _blocks.Count;
+        var forward = new List<int>[exit + 1];
+        var backward = new List<int>[exit + 1];
+        for (int b = 0; b <= exit; b++) (forward[b], backward[b]) = ([], []);
+        foreach (int b in Order)
+        {
+            var next = _blocks[b].Successors().ToList();
+            if (next.Count == 0) next.Add(exit);
+            forward[b] = next;
+            foreach (int n in next) backward[n].Add(b);
+        }
+        var visited = new bool[exit + 1];
+        var postOrder = new List<int>();
+        Visit(exit);
+        var immediate = Dominators(postOrder, b => forward[b], exit, exit + 1);
+        return [.. immediate.Take(exit).Select(b => b == exit ? -1 : b)];
+
+        void Visit(int root)
+        {
+            var stack = new Stack<(int Block, int Next)>([(root, 0)]);
+            visited[root] = true;
+            while (stack.TryPop(out var top))
+            {
+                if (top.Next == backward[top.Block].Count)
+                {
+                    postOrder.Add(top.Block);
+                    continue;
+                }
+                stack.Push((top.Block, top.Next + 1));
+                int b = backward[top.Block][top.Next];
+                if (visited[b]) continue;
+                visited[b] = true;
+                stack.Push((b, 0));
+            }
+        }
+    }
+}
+
+/// <summary>A natural loop.</summary>
+internal sealed class Loop(int header)
+{
+    public int Header { get; } = header;
+
+    public HashSet<int> Blocks { get; } = [header];
+
+    public Loop? Parent { get; set; }
+}

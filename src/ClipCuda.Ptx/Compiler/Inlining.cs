@@ -1,0 +1,160 @@
+namespace ClipCuda.Ptx.Compiler;
+
+/// <summary>
+/// Which values never get a place of their own: used once, in the block that computes them, they are computed where they are used and
+/// stay on the IL stack. So a comparison folds into its select, and a broadcast load into its multiplication.
+/// </summary>
+internal sealed class Inlining
+{
+    private const int DeepestTree = 24;
+
+    private readonly Operation?[] _inlined;
+
+    public Inlining(List<BasicBlock> blocks, FlowGraph graph, Webs webs, Analysis analysis)
+    {
+        _inlined = new Operation?[webs.Count];
+        Absorbed = [];
+        foreach (int b in graph.Order) Plan(blocks[b], webs, analysis);
+    }
+
+    /// <summary>Shuffles that a reduction step does itself.</summary>
+    public HashSet<Operation> Absorbed { get; }
+
+    /// <summary>The operation that computes a web where it is used, or null if the web has a place.</summary>
+    public Operation? Of(int web) => _inlined[web];
+
+    public bool IsAbsorbed(int web) => Absorbed.Any(o => o.Destinations[0] == web);
+
+    public bool IsInlined(Operation operation) => operation.Destinations.Length == 1 && _inlined[operation.Destinations[0]] == operation;
+
+    private void Plan(BasicBlock block, Webs webs, Analysis analysis)
+    {
+        var operations = block.Operations;
+        var trees = new Dictionary<int, Tree>();
+        for (int i = 0; i <= operations.Count; i++)
+        {
+            var leaves = new HashSet<int>();
+            bool loads = false;
+            int depth = 0;
+            if (i < operations.Count)
+            {
+                var at = operations[i];
+                int skip = -1;
+                if (analysis.ReductionPeriod(at, out int shuffled) > 0 && webs.Uses[at.Sources[shuffled].Web] == 1)
+                {
+                    Absorbed.Add(at.Reaching[shuffled]!);
+                    skip = shuffled;
+                }
+                // Fallbacks and shuffles want their operands in memory or in registers.
+                bool accepts = at.Kind is OperationKind.Pure or OperationKind.Load or OperationKind.Store;
+                bool scalar = at.Destinations.Length > 0 && analysis.ResultOf(at).IsScalar;
+                for (int s = 0; s < at.Sources.Length; s++)
+                {
+                    if (!at.Sources[s].IsWeb || s == skip) continue;
+                    Take(at.Sources[s].Web, i, accepts && (skip < 0 || at.Sources[s].Web != at.Sources[1 - s].Web), scalar || (at.Kind != OperationKind.Pure && s == 0));
+                }
+                if (skip >= 0) leaves.Add(at.Sources[1 - skip].Web);
+                if (IsCandidate(at, webs, analysis) && depth < DeepestTree) trees[at.Destinations[0]] = new Tree(i, at, leaves, loads || at.ReadsMemory, depth + 1);
+            }
+            else if (block.End == BlockEnd.Branch && block.Condition >= 0)
+            {
+                Take(block.Condition, i, true, true);
+            }
+
+            void Take(int web, int use, bool accepts, bool scalarUse)
+            {
+                if (accepts && trees.TryGetValue(web, out var tree) && Fits(tree, use) && (scalarUse || IsCheap(tree.Operation, analysis)))
+                {
+                    _inlined[web] = tree.Operation;
+                    leaves.UnionWith(tree.Leaves);
+                    loads |= tree.Loads;
+                    depth = Math.Max(depth, tree.Depth);
+                    return;
+                }
+                leaves.Add(web);
+            }
+        }
+
+        bool Fits(Tree tree, int use)
+        {
+            for (int k = tree.At + 1; k < use; k++)
+            {
+                if (tree.Loads && operations[k].WritesMemory) return false;
+                foreach (int web in operations[k].Destinations) if (tree.Leaves.Contains(web)) return false;
+            }
+            return true;
+        }
+    }
+
+    private static bool IsCandidate(Operation at, Webs webs, Analysis analysis)
+    {
+        if (at.Destinations is not [int web] || webs.Uses[web] != 1 || webs.Definitions[web].Count != 1) return false;
+        if (analysis.Classes[web] != analysis.ResultOf(at) || analysis.Classes[web].Kind == ValueKind.Periodic) return false;
+        if (analysis.NeedsTest(at) || analysis.ReductionPeriod(at, out _) > 0) return false;
+        if (at.Kind == OperationKind.Load) return analysis.IsUniform(at.Sources[0]) || (MemoryForm.Of(at, analysis, webs) == MemoryShape.Contiguous && !analysis.IsPartial(at.Block));
+        return at.Kind == OperationKind.Pure && VectorForm.Exists(at, analysis);
+    }
+
+    /// <summary>A varying value costs as much wherever it is computed; a scalar that vectors use would be computed for each of them.</summary>
+    private static bool IsCheap(Operation at, Analysis analysis) =>
+        !analysis.ResultOf(at).IsScalar || at.Kind == OperationKind.Load || (at.Kind == OperationKind.Pure && Natives.Get(at.Opcode).Kind is Native.Move or Native.Parameter && at.Sources.All(s => s.IsConstant));
+
+    private sealed record Tree(int At, Operation Operation, HashSet<int> Leaves, bool Loads, int Depth);
+}
+
+/// <summary>How a load or store meets memory.</summary>
+internal enum MemoryShape
+{
+    /// <summary>All lanes at one address.</summary>
+    Uniform,
+
+    /// <summary>Neighbouring lanes at neighbouring elements: a vector access.</summary>
+    Contiguous,
+
+    /// <summary>Lanes at a constant distance.</summary>
+    Strided,
+
+    /// <summary>Anywhere.</summary>
+    Scattered,
+}
+
+internal static class MemoryForm
+{
+    public static MemoryShape Of(Operation operation, Analysis analysis, Webs webs)
+    {
+        var address = analysis.ClassOf(operation.Sources[0]);
+        if (address.IsUniform) return MemoryShape.Uniform;
+        if (!address.IsAffine) return MemoryShape.Scattered;
+        int values = operation.Kind == OperationKind.Load ? operation.Destinations.Length : operation.Sources.Length - 1;
+        if (values != 1 || address.Step != ElementBytes(operation.Type)) return MemoryShape.Strided;
+        // The register may be wider than what memory holds.
+        int value = operation.Kind == OperationKind.Load ? operation.Destinations[0] : operation.Sources[1].Web;
+        bool wide = value >= 0 ? webs.Types[value] is ValueType.Bits64 or ValueType.Double : address.Step == 8;
+        return address.Step == (wide ? 8 : 4) ? MemoryShape.Contiguous : MemoryShape.Strided;
+    }
+
+    public static int ElementBytes(string type) => type switch
+    {
+        "b8" or "u8" or "s8" => 1,
+        "b16" or "u16" or "s16" => 2,
+        "b64" or "u64" or "s64" or "f64" => 8,
+        _ => 4,
+    };
+}
+
+/// <summary>Which operations on varying values have vector code; the others run lane by lane in the interpreter's handlers.</summary>
+internal static class VectorForm
+{
+    public static bool Exists(Operation operation, Analysis analysis)
+    {
+        if (analysis.ResultOf(operation).IsScalar) return true;
+        var native = Natives.Get(operation.Opcode);
+        return native.Kind switch
+        {
+            Native.Divide or Native.Remainder => native.In == Number.F32,
+            Native.ShiftLeft or Native.ShiftRight => operation.Sources[1].IsConstant,
+            Native.IntegerToFloat => native.In == Number.S32,
+            _ => true,
+        };
+    }
+}

@@ -1,0 +1,97 @@
+using System.Reflection;
+using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
+
+namespace ClipCuda.Ptx.Compiler;
+
+/// <summary>
+/// The vector instructions of one width: .NET's own Vector128, Vector256 or Vector512 by name and element type. They are intrinsics: the
+/// JIT turns each call into an instruction or a few.
+/// </summary>
+internal sealed class VectorIsa
+{
+    private static readonly Dictionary<int, VectorIsa> ByBits = new() { [128] = new(128), [256] = new(256), [512] = new(512) };
+
+    private readonly Type _static;
+    private readonly Type _open;
+    private readonly Dictionary<(string, Type, int), MethodInfo> _methods = [];
+    private readonly Lock _lock = new();
+
+    private VectorIsa(int bits)
+    {
+        Bits = bits;
+        (_static, _open) = bits switch
+        {
+            512 => (typeof(Vector512), typeof(Vector512<>)),
+            256 => (typeof(Vector256), typeof(Vector256<>)),
+            _ => (typeof(Vector128), typeof(Vector128<>)),
+        };
+    }
+
+    public int Bits { get; }
+
+    public int Bytes => Bits / 8;
+
+    /// <summary>Lanes of 32 bits in a vector.</summary>
+    public int Lanes => Bits / 32;
+
+    /// <summary>Vectors that the processor has registers for.</summary>
+    public int Registers => Avx512F.VL.IsSupported || (Bits == 512 && Avx512F.IsSupported) ? 32 : 16;
+
+    /// <summary>Loads and stores under a mask of 32-bit lanes exist.</summary>
+    public bool HasMaskedMemory => Bits == 512 ? Avx512F.IsSupported : Avx2.IsSupported;
+
+    public static VectorIsa Of(int bits) => ByBits[bits];
+
+    public Type Vector(Type element) => _open.MakeGenericType(element);
+
+    /// <summary>A method whose vectors all have elements of this type, by its number of parameters.</summary>
+    public MethodInfo Method(string name, Type element, int parameters)
+    {
+        lock (_lock)
+        {
+            if (_methods.TryGetValue((name, element, parameters), out var method)) return method;
+            return _methods[(name, element, parameters)] = Find(_static, name, element, Vector(element), parameters);
+        }
+    }
+
+    /// <summary>Reinterprets the bits of vectors.</summary>
+    public MethodInfo As(Type from, Type to) =>
+        _static.GetMethods().First(m => m.Name == "As" && m.GetGenericArguments().Length == 2).MakeGenericMethod(from, to);
+
+    /// <summary>Makes a vector of elements given one by one.</summary>
+    public MethodInfo CreateOfElements(Type element) =>
+        _static.GetMethod("Create", [.. Enumerable.Repeat(element, Bytes / (element == typeof(long) || element == typeof(double) ? 8 : 4))])!;
+
+    public MethodInfo MaskLoad(Type element) => Masked("MaskLoad", element, Bits == 512 ? 3 : 2);
+
+    public MethodInfo MaskStore(Type element) => Masked("MaskStore", element, 3);
+
+    public bool LoadTakesMerge => Bits == 512;
+
+    private MethodInfo Masked(string name, Type element, int parameters)
+    {
+        var type = Bits == 512 ? typeof(Avx512F) : element == typeof(float) ? typeof(Avx) : typeof(Avx2);
+        return type.GetMethods().First(m => m.Name == name && m.GetParameters() is var p && p.Length == parameters
+            && p[0].ParameterType == element.MakePointerType() && p[1].ParameterType == Vector(element));
+    }
+
+    private static MethodInfo Find(Type type, string name, Type element, Type vector, int count)
+    {
+        foreach (var candidate in type.GetMethods().Where(m => m.Name == name && m.GetParameters().Length == count).OrderBy(m => m.IsGenericMethodDefinition))
+        {
+            var method = candidate;
+            if (candidate.IsGenericMethodDefinition)
+            {
+                if (candidate.GetGenericArguments().Length != 1) continue;
+                method = candidate.MakeGenericMethod(element);
+            }
+            var parameters = method.GetParameters();
+            bool fits = parameters[0].ParameterType == (name is "Create" or "CreateScalarUnsafe" ? element : vector);
+            // Of shifts, the second is an int; of Narrow, Shuffle and the like a vector.
+            fits &= count < 2 || parameters[1].ParameterType == (name.StartsWith("Shift", StringComparison.Ordinal) || name == "GetElement" ? typeof(int) : vector);
+            if (fits) return method;
+        }
+        throw new InvalidOperationException($"{type.Name} has no {name} of {count} {element.Name} vectors.");
+    }
+}

@@ -1,0 +1,196 @@
+namespace ClipCuda.Ptx.Compiler;
+
+/// <summary>
+/// Renames registers into webs: definitions that some use cannot tell apart share one, all others get webs of their own, so that a
+/// register used for two things is two. Then which webs are live at the ends of each block.
+/// </summary>
+internal sealed class Webs
+{
+    private readonly List<BasicBlock> _blocks;
+    private readonly FlowGraph _graph;
+
+    private Webs(PtxEntry entry, List<BasicBlock> blocks, FlowGraph graph)
+    {
+        _blocks = blocks;
+        _graph = graph;
+        var definitions = new List<(int Block, int Operation, int Index, int Register)>();
+        var ofRegister = Enumerable.Range(0, entry.Registers.Count).Select(_ => new List<int>()).ToArray();
+        foreach (int b in graph.Order)
+        {
+            var operations = blocks[b].Operations;
+            for (int i = 0; i < operations.Count; i++)
+            {
+                operations[i].Block = b;
+                operations[i].SourceRegisters = [.. operations[i].Sources.Select(s => s.Web)];
+                operations[i].DestinationRegisters = [.. operations[i].Destinations];
+                for (int d = 0; d < operations[i].Destinations.Length; d++)
+                {
+                    ofRegister[operations[i].Destinations[d]].Add(definitions.Count);
+                    definitions.Add((b, i, d, operations[i].Destinations[d]));
+                }
+            }
+        }
+        var parent = Enumerable.Range(0, definitions.Count).ToArray();
+        var reaching = ReachingDefinitions(definitions, ofRegister);
+        var uses = new List<(Action<int> Rename, int Definition)>();
+        int definition = 0;
+        bool single = true;
+        foreach (int b in graph.Order)
+        {
+            var current = new Dictionary<int, int>();
+            foreach (var operation in blocks[b].Operations)
+            {
+                operation.Reaching = new Operation?[operation.Sources.Length];
+                for (int s = 0; s < operation.Sources.Length; s++)
+                {
+                    if (!operation.Sources[s].IsWeb) continue;
+                    var (at, index) = (operation, s);
+                    int found = Find(operation.Sources[s].Web, b, current);
+                    uses.Add((web => at.Sources[index] = web < 0 ? Source.Constant(0) : new Source(web), found));
+                    if (single && found >= 0) operation.Reaching[s] = blocks[definitions[found].Block].Operations[definitions[found].Operation];
+                }
+                foreach (int register in operation.Destinations) current[register] = definition++;
+            }
+            if (blocks[b].End != BlockEnd.Branch) continue;
+            var block = blocks[b];
+            uses.Add((web => block.Condition = web, Find(block.Condition, b, current)));
+        }
+        var number = new Dictionary<int, int>();
+        var types = new List<ValueType>();
+        foreach (var (rename, use) in uses) rename(use < 0 ? -1 : WebOf(use));
+        for (int d = 0; d < definitions.Count; d++)
+        {
+            var (b, o, index, _) = definitions[d];
+            blocks[b].Operations[o].Destinations[index] = WebOf(d);
+        }
+        Types = [.. types];
+        Definitions = [.. Types.Select(_ => new List<Operation>())];
+        Uses = new int[Types.Length];
+        foreach (int b in graph.Order)
+        {
+            foreach (var operation in blocks[b].Operations)
+            {
+                foreach (int web in operation.Destinations) Definitions[web].Add(operation);
+                foreach (var source in operation.Sources) if (source.IsWeb) Uses[source.Web]++;
+            }
+            if (blocks[b].End == BlockEnd.Branch && blocks[b].Condition >= 0) Uses[blocks[b].Condition]++;
+        }
+        (LiveIn, LiveOut) = Liveness();
+
+        // The definition that reaches a use; those that reach it together are one web. −1 if none does.
+        int Find(int register, int block, Dictionary<int, int> current)
+        {
+            single = true;
+            if (current.TryGetValue(register, out int local)) return local;
+            int first = -1;
+            foreach (int d in ofRegister[register])
+            {
+                if (!reaching[block][d]) continue;
+                if (first < 0)
+                {
+                    first = d;
+                    continue;
+                }
+                single = false;
+                Join(first, d);
+            }
+            return first;
+        }
+
+        int Root(int d)
+        {
+            while (parent[d] != d) d = parent[d] = parent[parent[d]];
+            return d;
+        }
+
+        void Join(int a, int b) => parent[Root(a)] = Root(b);
+
+        int WebOf(int d)
+        {
+            int root = Root(d);
+            if (number.TryGetValue(root, out int web)) return web;
+            number.Add(root, web = types.Count);
+            var register = entry.Registers[definitions[d].Register];
+            types.Add(register.Bits == 1 ? ValueType.Predicate
+                : register.Bits == 64 ? register.IsFloat ? ValueType.Double : ValueType.Bits64
+                : register.IsFloat ? ValueType.Float : ValueType.Bits32);
+            return web;
+        }
+    }
+
+    public ValueType[] Types { get; }
+
+    public int Count => Types.Length;
+
+    public List<Operation>[] Definitions { get; }
+
+    /// <summary>How often each web is read.</summary>
+    public int[] Uses { get; }
+
+    public BitSet[] LiveIn { get; }
+
+    public BitSet[] LiveOut { get; }
+
+    public static Webs Build(PtxEntry entry, List<BasicBlock> blocks, FlowGraph graph) => new(entry, blocks, graph);
+
+    private BitSet[] ReachingDefinitions(List<(int Block, int Operation, int Index, int Register)> definitions, List<int>[] ofRegister)
+    {
+        int count = _blocks.Count;
+        var (enter, leave, kill) = (new BitSet[count], new BitSet[count], new BitSet[count]);
+        for (int b = 0; b < count; b++) (enter[b], leave[b], kill[b]) = (new BitSet(definitions.Count), new BitSet(definitions.Count), new BitSet(definitions.Count));
+        for (int d = 0; d < definitions.Count; d++)
+        {
+            int b = definitions[d].Block;
+            foreach (int other in ofRegister[definitions[d].Register])
+            {
+                kill[b].Add(other);
+                if (other < d && definitions[other].Block == b) leave[b].Remove(other);
+            }
+            leave[b].Add(d);
+        }
+        var scratch = new BitSet(definitions.Count);
+        for (bool changed = true; changed;)
+        {
+            changed = false;
+            foreach (int b in _graph.Order)
+            {
+                foreach (int p in _graph.Predecessors[b]) enter[b].UnionWith(leave[p]);
+                scratch.CopyFrom(enter[b]);
+                scratch.ExceptWith(kill[b]);
+                changed |= leave[b].UnionWith(scratch);
+            }
+        }
+        return enter;
+    }
+
+    private (BitSet[] In, BitSet[] Out) Liveness()
+    {
+        int count = _blocks.Count;
+        var (liveIn, liveOut, used, killed) = (new BitSet[count], new BitSet[count], new BitSet[count], new BitSet[count]);
+        for (int b = 0; b < count; b++) (liveIn[b], liveOut[b], used[b], killed[b]) = (new BitSet(Count), new BitSet(Count), new BitSet(Count), new BitSet(Count));
+        foreach (int b in _graph.Order)
+        {
+            foreach (var operation in _blocks[b].Operations)
+            {
+                foreach (var source in operation.Sources) if (source.IsWeb && !killed[b][source.Web]) used[b].Add(source.Web);
+                foreach (int web in operation.Destinations) killed[b].Add(web);
+            }
+            if (_blocks[b].End == BlockEnd.Branch && _blocks[b].Condition >= 0 && !killed[b][_blocks[b].Condition]) used[b].Add(_blocks[b].Condition);
+        }
+        var scratch = new BitSet(Count);
+        for (bool changed = true; changed;)
+        {
+            changed = false;
+            for (int i = _graph.Order.Count - 1; i >= 0; i--)
+            {
+                int b = _graph.Order[i];
+                foreach (int next in _blocks[b].Successors()) liveOut[b].UnionWith(liveIn[next]);
+                scratch.CopyFrom(liveOut[b]);
+                scratch.ExceptWith(killed[b]);
+                scratch.UnionWith(used[b]);
+                changed |= liveIn[b].UnionWith(scratch);
+            }
+        }
+        return (liveIn, liveOut);
+    }
+}
