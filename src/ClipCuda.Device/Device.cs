@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using ClipCuda.Ptx;
 
 namespace ClipCuda.Devices;
@@ -104,7 +105,32 @@ public abstract class Device : IDisposable
     public void Gemm(in GemmCall call)
     {
         call.Check(this);
+        if (Profile is not { } profile)
+        {
+            Multiply(call);
+            return;
+        }
+        long start = Stopwatch.GetTimestamp();
         Multiply(call);
+        Synchronize();
+        string batch = call.Batch == 1 ? "" : $" ×{call.Batch}";
+        profile.Add($"gemm {(call.A.Transposed ? 'T' : 'N')}{(call.B.Transposed ? 'T' : 'N')} {call.M}×{call.N}×{call.K}{batch}", isGemm: true, start, 2.0 * call.M * call.N * call.K * call.Batch);
+    }
+
+    /// <summary>If set, every launch and GEMM is timed into it.</summary>
+    public DeviceProfile? Profile { get; set; }
+
+    internal void LaunchTimed(Kernel kernel, in LaunchShape shape, ReadOnlySpan<byte> parameters)
+    {
+        if (Profile is not { } profile)
+        {
+            Launch(kernel, shape, parameters);
+            return;
+        }
+        long start = Stopwatch.GetTimestamp();
+        Launch(kernel, shape, parameters);
+        Synchronize();
+        profile.Add(kernel.Name, isGemm: false, start, 0);
     }
 
     /// <summary>Waits for everything asked for so far; an error of an earlier launch is thrown here at the latest.</summary>

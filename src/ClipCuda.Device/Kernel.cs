@@ -62,7 +62,7 @@ public sealed class Kernel
     {
         CheckShape(shape);
         Span<byte> block = stackalloc byte[MaxParameterBytes];
-        _device.Launch(this, shape, block[..Pack(arguments, block)]);
+        _device.LaunchTimed(this, shape, block[..Pack(arguments, block)]);
     }
 
     private void CheckShape(in LaunchShape shape)

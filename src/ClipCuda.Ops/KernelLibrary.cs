@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Runtime.CompilerServices;
 using ClipCuda.Devices;
 
@@ -10,6 +11,8 @@ namespace ClipCuda.Ops;
 public static class KernelLibrary
 {
     private static readonly ConditionalWeakTable<Device, Dictionary<string, Kernel>> LoadedByDevice = [];
+
+    private static readonly ConcurrentDictionary<string, string> Texts = new(StringComparer.Ordinal);
 
     /// <summary>The names of all embedded modules, in order.</summary>
     public static IReadOnlyList<string> ModuleNames { get; } =
@@ -32,8 +35,10 @@ public static class KernelLibrary
             : throw new DeviceException($"PTX module '{module}{Suffix}' has no entry '{entry}'.");
     }
 
-    /// <summary>The PTX text of an embedded module.</summary>
-    public static string ReadPtx(string module)
+    /// <summary>The PTX text of an embedded module; the same string every time.</summary>
+    public static string ReadPtx(string module) => Texts.GetOrAdd(module, Read);
+
+    private static string Read(string module)
     {
         using var stream = typeof(KernelLibrary).Assembly.GetManifestResourceStream(module + Suffix)
             ?? throw new DeviceException($"No PTX module '{module}{Suffix}' is embedded.");

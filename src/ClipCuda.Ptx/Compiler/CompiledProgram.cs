@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Runtime.CompilerServices;
 
 namespace ClipCuda.Ptx.Compiler;
 
@@ -8,11 +9,12 @@ namespace ClipCuda.Ptx.Compiler;
 /// </summary>
 public sealed unsafe class CompiledProgram : IDisposable
 {
+    private static readonly ConditionalWeakTable<PtxEntry, ConcurrentDictionary<(int, bool), Lazy<CompiledKernel>>> Compiled = [];
+
     private readonly CompiledKernel?[] _kernels = new CompiledKernel?[2];
     private readonly ConcurrentBag<Workspace>[] _idle = [[], []];
     private readonly PtxEntry _entry;
     private readonly int _vectorBits;
-    private readonly Lock _lock = new();
 
     private CompiledProgram(PtxEntry entry, int vectorBits)
     {
@@ -94,14 +96,16 @@ public sealed unsafe class CompiledProgram : IDisposable
     {
         int index = linear ? 0 : 1;
         if (Volatile.Read(ref _kernels[index]) is { } made) return made;
-        lock (_lock)
-        {
-            if (_kernels[index] is { } other) return other;
-            var kernel = new CompiledKernel(_entry, _vectorBits, linear);
-            kernel.NumberOf(new ResumePoint(Daring.Together, 0, AtBranch: false));
-            kernel.NumberOf(new ResumePoint(Daring.Apart, 0, AtBranch: false));
-            Volatile.Write(ref _kernels[index], kernel);
-            return kernel;
-        }
+        var kernel = Compiled.GetOrCreateValue(_entry).GetOrAdd((_vectorBits, linear), key => new(() => Compile(linear))).Value;
+        Volatile.Write(ref _kernels[index], kernel);
+        return kernel;
+    }
+
+    private CompiledKernel Compile(bool linear)
+    {
+        var kernel = new CompiledKernel(_entry, _vectorBits, linear);
+        kernel.NumberOf(new ResumePoint(Daring.Together, 0, AtBranch: false));
+        kernel.NumberOf(new ResumePoint(Daring.Apart, 0, AtBranch: false));
+        return kernel;
     }
 }
