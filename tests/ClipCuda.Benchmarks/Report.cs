@@ -46,6 +46,8 @@ internal sealed record Report(Machine Machine, bool Quick, IReadOnlyList<Measure
         foreach (var group in Rows.GroupBy(row => row.Group)) Table(group.Key, [.. group]);
         Line("");
         Line("GEMM: forward is x·Wᵀ (NT), input gradient dy·W (NN), weight gradient dyᵀ·x (TN), sizes M×N×K; libtorch writes into a matrix that is there (`addmm_`).");
+        if (Machine.Processor.Contains("AMD", StringComparison.Ordinal))
+            Line("GEMM: libtorch's is Intel MKL. Where its log (`MKL_VERBOSE=1`) names no AVX-512 path, as on this AMD processor, it runs general code: these ratios say nothing about an Intel processor.");
         Line("Kernels and attention: libtorch's with autograd recording, as in training; a backward is timed without the forward before it; attention takes packed queries, keys and values.");
         Line("AdamW: TorchSharp's `torch.optim.AdamW`, which issues libtorch's tensor operations parameter by parameter, as PyTorch's own does on a CPU by default.");
         Line("Training step: from image bytes to updated weights, eager `torch.nn` modules with `scaled_dot_product_attention`, equal parameters and batch.");
