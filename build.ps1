@@ -1,4 +1,4 @@
-# Verbs: kernels [--nvcc] (CUDA to PTX), build, test. Only `kernels` needs more than the .NET SDK. The same as build.sh.
+# Verbs: kernels [--nvcc] (CUDA to PTX), build, test, bench [filter] [--quick] (against libtorch). Only `kernels` needs more than the .NET SDK. The same as build.sh.
 $ErrorActionPreference = 'Stop'
 Set-Location $PSScriptRoot
 
@@ -33,13 +33,19 @@ function Test-KernelsWithNvcc {
     }
 }
 
+# Before the switch, because what follows the verb is the benchmark's own.
+if ($args.Count -gt 0 -and $args[0] -ceq 'bench') {
+    dotnet run -c Release --project tests/ClipCuda.Benchmarks -- @($args | Select-Object -Skip 1)
+    exit $LASTEXITCODE
+}
+
 switch -Exact ("$args") {
     'kernels' { Build-Kernels }
     'kernels --nvcc' { Test-KernelsWithNvcc }
     'build' { dotnet build ClipCuda.sln; exit $LASTEXITCODE }
     'test' { dotnet test; exit $LASTEXITCODE }
     default {
-        [Console]::Error.WriteLine('usage: ./build.ps1 kernels [--nvcc] | build | test')
+        [Console]::Error.WriteLine('usage: ./build.ps1 kernels [--nvcc] | build | test | bench [filter] [--quick] [--output FOLDER]')
         exit 2
     }
 }

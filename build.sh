@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Verbs: kernels [--nvcc] (CUDA to PTX), build, test. Only `kernels` needs more than the .NET SDK.
+# Verbs: kernels [--nvcc] (CUDA to PTX), build, test, bench [filter] [--quick] (against libtorch). Only `kernels` needs more than the .NET SDK.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -37,8 +37,9 @@ case "${1:-} ${2:-}" in
     "kernels --nvcc") kernels_with_nvcc ;;
     "build ") dotnet build ClipCuda.sln ;;
     "test ") dotnet test ;;
+    "bench "*) dotnet run -c Release --project tests/ClipCuda.Benchmarks -- "${@:2}" ;;
     *)
-        echo "usage: ./build.sh kernels [--nvcc] | build | test" >&2
+        echo "usage: ./build.sh kernels [--nvcc] | build | test | bench [filter] [--quick] [--output FOLDER]" >&2
         exit 2
         ;;
 esac
