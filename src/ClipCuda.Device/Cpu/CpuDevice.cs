@@ -25,16 +25,16 @@ internal sealed unsafe class CpuDevice : Device
     private LaunchShape _shape;
     private byte* _parameters;
 
-    public CpuDevice(int threads, bool check)
-        : this(threads, check, GemmKernel.Available) { }
-
-    internal CpuDevice(int threads, bool check, params GemmKernel[] gemmKernels)
+    /// <param name="threads">0 or less: one for each core this process may use.</param>
+    /// <param name="check">Watch every access.</param>
+    /// <param name="vectorBits">128, 256 or 512; 0 for what the machine accelerates.</param>
+    public CpuDevice(int threads, bool check, int vectorBits = 0)
     {
         _map = check ? new MemoryMap() : null;
         _pool = new WorkerPool(threads > 0 ? threads : Environment.ProcessorCount);
-        _gemm = new CpuGemm(_pool, gemmKernels);
+        _gemm = new CpuGemm(_pool, vectorBits);
         _runBlocks = (first, count) => _program!.Run(_shape, _parameters, first, count);
-        Description = $"CPU, {_pool.Threads} thread{(_pool.Threads == 1 ? "" : "s")}, {gemmKernels[0].Name}, PTX interpreter{(check ? " with checks" : "")}";
+        Description = $"CPU, {_pool.Threads} thread{(_pool.Threads == 1 ? "" : "s")}, Vector{_gemm.VectorBits}, PTX interpreter{(check ? " with checks" : "")}";
     }
 
     public override string Name => _map is null ? "cpu" : "cpu:check";

@@ -6,24 +6,25 @@ namespace ClipCuda.Tests.Devices;
 /// <summary>CpuGemm against a triple loop in float64, and its bits against themselves.</summary>
 public sealed class CpuGemmTests
 {
-    private static readonly GemmKernel[] Kernels = [GemmKernel.Wide512, GemmKernel.Low512, GemmKernel.Wide256, GemmKernel.Wide128];
+    private static readonly int[] Widths = [128, 256, 512];
 
-    // Sizes of 1, primes, one less and one more than the tiles of every kernel (14×32, 8×48, 6×16, 8×8) and than a part of K.
+    // Sizes of 1, primes, whole blocks of a kernel (14×32, 8×48), one less and one more than those and than a part of K.
     private static readonly (int M, int N, int K)[] Sizes =
     [
         (1, 1, 1), (1, 33, 7), (29, 1, 5), (13, 31, 1), (15, 33, 383), (14, 32, 384), (7, 17, 385), (113, 259, 11), (130, 67, 771), (2, 3, 1153),
+        (8, 48, 20), (3, 131, 40), (131, 5, 40), (31, 8, 64), (20, 20, 20), (47, 97, 2),
     ];
 
     private static IEnumerable<TestCaseData> Products() =>
-        from kernel in Kernels
+        from width in Widths
         from transposed in new[] { (A: false, B: false), (A: false, B: true), (A: true, B: false), (A: true, B: true) }
-        select new TestCaseData(kernel, transposed.A, transposed.B)
-            .SetArgDisplayNames($"{kernel.Rows}x{kernel.Columns}", transposed.A ? "T" : "N", transposed.B ? "T" : "N");
+        select new TestCaseData(width, transposed.A, transposed.B)
+            .SetArgDisplayNames($"Vector{width}", transposed.A ? "T" : "N", transposed.B ? "T" : "N");
 
     [TestCaseSource(nameof(Products))]
-    public void Equals_the_triple_loop(object kernel, bool transposedA, bool transposedB)
+    public void Equals_the_triple_loop(int vectorBits, bool transposedA, bool transposedB)
     {
-        using var device = new CpuDevice(2, check: true, (GemmKernel)kernel);
+        using var device = new CpuDevice(2, check: true, vectorBits);
         foreach (var (m, n, k) in Sizes)
         {
             foreach (var (alpha, beta) in new[] { (1f, 0f), (0.37f, -1.3f) })
@@ -74,16 +75,6 @@ public sealed class CpuGemmTests
     }
 
     [Test]
-    public void The_kernel_that_wastes_least_is_chosen()
-    {
-        GemmKernel[] kernels = [GemmKernel.Wide512, GemmKernel.Low512];
-        Assert.That(GemmKernel.BestFor(kernels, 2176, 192), Is.SameAs(GemmKernel.Low512), "272 · 8 rows exactly");
-        Assert.That(GemmKernel.BestFor(kernels, 14, 64), Is.SameAs(GemmKernel.Wide512));
-        Assert.That(GemmKernel.BestFor(kernels, 56, 96), Is.SameAs(GemmKernel.Wide512), "both fit: the first");
-        Assert.That(GemmKernel.BestFor(kernels, 1, 48), Is.SameAs(GemmKernel.Low512));
-    }
-
-    [Test]
     public void Does_not_read_c_when_beta_is_zero()
     {
         using var device = new CpuDevice(2, check: false);
@@ -129,14 +120,14 @@ public sealed class CpuGemmTests
         {
             var problem = new Problem(m, n, k, transposedA, transposedB, 0.7f, 1.1f, Padding: 0);
             float[]? first = null;
-            foreach (var kernel in Kernels)
+            foreach (int vectorBits in Widths)
             {
                 foreach (int threads in new[] { 1, 2, 3, 5 })
                 {
-                    using var device = new CpuDevice(threads, check: false, kernel);
+                    using var device = new CpuDevice(threads, check: false, vectorBits);
                     float[] result = Run(device, problem);
                     first ??= result;
-                    Assert.That(Bits(result).SequenceEqual(Bits(first)), $"{problem}, {kernel.Name}, {threads} threads");
+                    Assert.That(Bits(result).SequenceEqual(Bits(first)), $"{problem}, Vector{vectorBits}, {threads} threads");
                 }
             }
         }
