@@ -34,6 +34,7 @@ internal sealed unsafe class CpuGemm : IDisposable
     private readonly GemmPanels _rows = new(), _columns = new();
     private readonly Action<long, long> _multiply;
     private readonly Action<long, long> _scale;
+    private readonly int[] _ownTaken;
     private float* _workspace;
     private long _workspaceElements;
 
@@ -52,6 +53,7 @@ internal sealed unsafe class CpuGemm : IDisposable
         if (vectorBits is not (0 or 128 or 256 or 512))
             throw new ArgumentOutOfRangeException(nameof(vectorBits), vectorBits, "Vectors have 128, 256 or 512 bits.");
         _pool = pool;
+        _ownTaken = new int[pool.Threads];
         VectorBits = vectorBits == 0 ? GemmKernel.BestVectorBits : vectorBits;
         _multiply = MultiplyTiles;
         _scale = ScaleRows;
@@ -90,7 +92,7 @@ internal sealed unsafe class CpuGemm : IDisposable
         int blockParts = (int)Math.Clamp(SeveralPartsElements / elements, 1, parts);
         elements = Elements(rows, columns, blockParts);
         int batches = blockParts < parts ? 1 : (int)Math.Clamp(WorkspaceElements / elements, 1, call.Batch);
-        Reserve(batches * elements);
+        Reserve(batches * elements + _pool.Threads * Elements(_rows.Lanes, _columns.Lanes, 1));
         for (_firstBatch = 0; _firstBatch < call.Batch; _firstBatch += batches)
         {
             for (_firstColumn = 0; _firstColumn < allColumns; _firstColumn += columns)
@@ -131,8 +133,11 @@ internal sealed unsafe class CpuGemm : IDisposable
 
     private void MultiplyBlock(int batches)
     {
-        long used = _rows.Begin(_firstBatch, batches, _firstRow, _rowEnd, _firstDepth, _depthEnd, _partDepth, _workspace);
-        _columns.Begin(_firstBatch, batches, _firstColumn, _columnEnd, _firstDepth, _depthEnd, _partDepth, _workspace + used);
+        _rows.Begin(_firstBatch, _firstRow, _rowEnd, _firstDepth, _depthEnd, _partDepth);
+        _columns.Begin(_firstBatch, _firstColumn, _columnEnd, _firstDepth, _depthEnd, _partDepth);
+        float* shared = _workspace + _pool.Threads * (_rows.PanelElements + _columns.PanelElements);
+        shared += _rows.Place(shared, batches, _columns.Count);
+        _columns.Place(shared, batches, _rows.Count);
         double work = (double)batches * (_rowEnd - _firstRow) * (_columnEnd - _firstColumn) * (_depthEnd - _firstDepth);
         bool alone = _pool.Threads == 1 || work < WorthSharing;
         ChooseTiles(batches, alone ? 1 : 4 * _pool.Threads);
@@ -153,6 +158,9 @@ internal sealed unsafe class CpuGemm : IDisposable
             if ((tall && _tileRowPanels > 1) || _tileColumnPanels == 1) _tileRowPanels = (_tileRowPanels + 1) / 2;
             else _tileColumnPanels = (_tileColumnPanels + 1) / 2;
         }
+        // As many tiles, of more equal sizes.
+        _tileRowPanels = Ceiling(_rows.Count, Ceiling(_rows.Count, _tileRowPanels));
+        _tileColumnPanels = Ceiling(_columns.Count, Ceiling(_columns.Count, _tileColumnPanels));
     }
 
     /// <summary>Items are tiles of C: batches, in them columns of tiles, in them rows.</summary>
@@ -160,6 +168,7 @@ internal sealed unsafe class CpuGemm : IDisposable
     {
         float* products = stackalloc float[GemmKernel.MaxElements + 16];
         products = (float*)(((nuint)products + 63) & ~(nuint)63);
+        int own = TakeOwn();
         int tileRows = Ceiling(_rows.Count, _tileRowPanels), tileColumns = Ceiling(_columns.Count, _tileColumnPanels);
         for (long item = first; item < first + count; item++)
         {
@@ -171,12 +180,22 @@ internal sealed unsafe class CpuGemm : IDisposable
             {
                 _columns.Prepare((int)batch, column, columnEnd, part);
                 _rows.Prepare((int)batch, row, rowEnd, part);
-                MultiplyTile((int)batch, row, rowEnd, column, columnEnd, part, products);
+                MultiplyTile((int)batch, row, rowEnd, column, columnEnd, part, _workspace + own * (_rows.PanelElements + _columns.PanelElements), products);
             }
+        }
+        Volatile.Write(ref _ownTaken[own], 0);
+    }
+
+    /// <summary>Takes one of the pieces of the workspace that are there for each thread to pack a panel of rows and one of columns.</summary>
+    private int TakeOwn()
+    {
+        for (int i = 0; ; i = (i + 1) % _ownTaken.Length)
+        {
+            if (Interlocked.CompareExchange(ref _ownTaken[i], 1, 0) == 0) return i;
         }
     }
 
-    private void MultiplyTile(int batch, int rowPanel, int rowPanelEnd, int columnPanel, int columnPanelEnd, int part, float* products)
+    private void MultiplyTile(int batch, int rowPanel, int rowPanelEnd, int columnPanel, int columnPanelEnd, int part, float* own, float* products)
     {
         var plan = _plan!;
         int firstDepth = _firstDepth + part * _partDepth;
@@ -187,12 +206,12 @@ internal sealed unsafe class CpuGemm : IDisposable
         for (int i = rowPanel; i < rowPanelEnd; i++)
         {
             int row = _firstRow + i * plan.Kernel.Rows, rows = Math.Min(plan.Kernel.Rows, _rowEnd - row);
-            float* a = _rows.Panel(batch, i, part, out long strideA);
+            float* a = _rows.Panel(batch, i, part, own, out long strideA);
             for (int j = columnPanel; j < columnPanelEnd; j++)
             {
                 int column = _firstColumn + j * plan.Kernel.Columns, columns = Math.Min(plan.Kernel.Columns, _columnEnd - column);
                 var kernel = columns == plan.Kernel.Columns ? plan.Kernel : plan.Edge;
-                float* b = _columns.Panel(batch, j, part, out long strideB);
+                float* b = _columns.Panel(batch, j, part, own + _rows.PanelElements, out long strideB);
                 if (rows == kernel.Rows && columns == kernel.Columns && !plan.Exchanged)
                 {
                     kernel.Multiply(depth, a, Bytes(strideA), b, Bytes(strideB), c + row * strideC + column, Bytes(strideC), alpha, beta);

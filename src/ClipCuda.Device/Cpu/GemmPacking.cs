@@ -11,6 +11,8 @@ namespace ClipCuda.Devices;
 /// </summary>
 internal static unsafe class GemmPacking
 {
+    private const int Ahead = 64; // elements along a row that a transpose asks for early: too many rows for the hardware to follow
+
     /// <summary>
     /// panel[k · lanes + lane] = source[lane · laneStride + k · depthStride]; one of the strides is 1.
     /// </summary>
@@ -88,40 +90,59 @@ internal static unsafe class GemmPacking
         }
     }
 
-    /// <summary>Lanes 4q … 4q + 3 fill the q-th 128 bits of four vectors, in which 4×4 transposes run side by side.</summary>
+    /// <summary>Sixteen lanes, at equal distances.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Transpose16(float* source, long stride, int lanes, int depth, float* panel)
     {
-        float* r0 = source, r1 = r0 + stride, r2 = r1 + stride, r3 = r2 + stride;
-        long quad = 4 * stride, quads = 8 * stride;
-        int k = 0;
-        for (; k + 4 <= depth; k += 4, panel += 4L * lanes)
+        float* end = source + depth;
+        long quad = 4 * stride;
+        for (; source + 16 <= end; source += 16, panel += 16L * lanes)
         {
-            var v0 = Gather(r0 + k, quad, quads);
-            var v1 = Gather(r1 + k, quad, quads);
-            var v2 = Gather(r2 + k, quad, quads);
-            var v3 = Gather(r3 + k, quad, quads);
-            var low01 = Avx512F.UnpackLow(v0, v1);
-            var low23 = Avx512F.UnpackLow(v2, v3);
-            var high01 = Avx512F.UnpackHigh(v0, v1);
-            var high23 = Avx512F.UnpackHigh(v2, v3);
-            *(Vector512<float>*)panel = Avx512F.Shuffle(low01, low23, 0x44);
-            *(Vector512<float>*)(panel + lanes) = Avx512F.Shuffle(low01, low23, 0xEE);
-            *(Vector512<float>*)(panel + 2L * lanes) = Avx512F.Shuffle(high01, high23, 0x44);
-            *(Vector512<float>*)(panel + 3L * lanes) = Avx512F.Shuffle(high01, high23, 0xEE);
+            float* ahead = source + Ahead;
+            for (int row = 0; row < 16; row += 4, ahead += quad)
+            {
+                Sse.Prefetch0(ahead);
+                Sse.Prefetch0(ahead + stride);
+                Sse.Prefetch0(ahead + 2 * stride);
+                Sse.Prefetch0(ahead + 3 * stride);
+            }
+            TransposeFour(source, stride, quad, lanes, panel);
+            TransposeFour(source + 4, stride, quad, lanes, panel + 4L * lanes);
+            TransposeFour(source + 8, stride, quad, lanes, panel + 8L * lanes);
+            TransposeFour(source + 12, stride, quad, lanes, panel + 12L * lanes);
         }
-        for (; k < depth; k++, panel += lanes)
+        for (; source + 4 <= end; source += 4, panel += 4L * lanes) TransposeFour(source, stride, quad, lanes, panel);
+        for (; source < end; source++, panel += lanes)
         {
-            for (int i = 0; i < 16; i++) panel[i] = source[i * stride + k];
+            for (int i = 0; i < 16; i++) panel[i] = source[i * stride];
         }
     }
 
+    /// <summary>Four k of sixteen lanes: lanes 4q … 4q + 3 fill the q-th 128 bits of four vectors, in which 4×4 transposes run side by side.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Vector512<float> Gather(float* row, long quad, long quads)
+    private static void TransposeFour(float* source, long stride, long quad, int lanes, float* panel)
     {
-        var low = Vector256.Create(*(Vector128<float>*)row, *(Vector128<float>*)(row + quad));
-        var high = Vector256.Create(*(Vector128<float>*)(row + quads), *(Vector128<float>*)(row + quads + quad));
-        return Vector512.Create(low, high);
+        var v0 = Gather(source, quad);
+        var v1 = Gather(source + stride, quad);
+        var v2 = Gather(source + 2 * stride, quad);
+        var v3 = Gather(source + 3 * stride, quad);
+        var low01 = Avx512F.UnpackLow(v0, v1);
+        var low23 = Avx512F.UnpackLow(v2, v3);
+        var high01 = Avx512F.UnpackHigh(v0, v1);
+        var high23 = Avx512F.UnpackHigh(v2, v3);
+        *(Vector512<float>*)panel = Avx512F.Shuffle(low01, low23, 0x44);
+        *(Vector512<float>*)(panel + lanes) = Avx512F.Shuffle(low01, low23, 0xEE);
+        *(Vector512<float>*)(panel + 2L * lanes) = Avx512F.Shuffle(high01, high23, 0x44);
+        *(Vector512<float>*)(panel + 3L * lanes) = Avx512F.Shuffle(high01, high23, 0xEE);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector512<float> Gather(float* row, long quad)
+    {
+        var gathered = Vector256.ToVector512Unsafe(Vector128.ToVector256Unsafe(*(Vector128<float>*)row));
+        gathered = Avx512F.InsertVector128(gathered, *(Vector128<float>*)(row + quad), 1);
+        gathered = Avx512F.InsertVector128(gathered, *(Vector128<float>*)(row + 2 * quad), 2);
+        return Avx512F.InsertVector128(gathered, *(Vector128<float>*)(row + 3 * quad), 3);
     }
 
     /// <summary>The same for eight lanes that need not lie at equal distances; returns how many k are done.</summary>

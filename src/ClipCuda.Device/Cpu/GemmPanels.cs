@@ -4,8 +4,9 @@ namespace ClipCuda.Devices;
 
 /// <summary>
 /// One operand of a GEMM as the micro-kernels read it: panels of a few lanes (rows of op(A) or columns of op(B)), each in parts of K.
-/// A panel is packed by the first thread that needs it, and those that need it meanwhile pack others or wait; where the lanes lie side
-/// by side in memory and few passes are made over them, panels are read where they are.
+/// A panel is packed by the first thread that needs it, and those that need it meanwhile pack others or wait. A panel that is needed
+/// once is packed into its thread's own cache; where the lanes lie side by side in memory and few passes are made over them, panels
+/// are read where they are.
 /// </summary>
 internal sealed unsafe class GemmPanels
 {
@@ -20,7 +21,7 @@ internal sealed unsafe class GemmPanels
     private int _firstBatch;
     private int _firstDepth, _depthEnd, _partDepth, _parts;
     private int _firstLane, _laneEnd;
-    private bool _pack;
+    private bool _pack, _once;
 
     /// <summary>Panels a matrix.</summary>
     public int Count { get; private set; }
@@ -47,14 +48,21 @@ internal sealed unsafe class GemmPanels
     }
 
     /// <summary>Begins a block of work: matrices from <paramref name="firstBatch"/> on, a range of lanes, a range of K in parts.</summary>
-    /// <returns>Elements of the workspace that it takes.</returns>
-    public long Begin(int firstBatch, int batches, int firstLane, int laneEnd, int firstDepth, int depthEnd, int partDepth, float* workspace)
+    public void Begin(int firstBatch, int firstLane, int laneEnd, int firstDepth, int depthEnd, int partDepth)
     {
         (_firstLane, _laneEnd, _firstDepth, _depthEnd, _partDepth) = (firstLane, laneEnd, firstDepth, depthEnd, partDepth);
         _firstBatch = firstBatch;
-        _packed = workspace;
         Count = (laneEnd - firstLane - 1) / Lanes + 1;
         _parts = (depthEnd - firstDepth - 1) / partDepth + 1;
+    }
+
+    /// <summary>Says where to pack, and how many times each panel of this block of work is needed.</summary>
+    /// <returns>Elements of the workspace that it takes.</returns>
+    public long Place(float* workspace, int batches, int uses)
+    {
+        _packed = workspace;
+        _once = uses == 1 && (batches == 1 || _batchStride != 0);
+        if (_once || !_pack && !IsPartial) return 0;
         int matrices = _batchStride == 0 ? 1 : batches, panels = checked(matrices * Count * _parts);
         if (panels > _states.Length)
         {
@@ -70,11 +78,13 @@ internal sealed unsafe class GemmPanels
         return panels * PanelElements;
     }
 
-    private long PanelElements => ((long)_partDepth * Math.Max(Lanes, EdgeLanes) + Alignment - 1) / Alignment * Alignment;
+    /// <summary>Elements of a packed panel, in whole cache lines.</summary>
+    public long PanelElements => ((long)_partDepth * Math.Max(Lanes, EdgeLanes) + Alignment - 1) / Alignment * Alignment;
 
     /// <summary>Packs those panels of a part that no thread has packed yet, and waits for those that another thread is packing.</summary>
     public void Prepare(int batch, int first, int end, int part)
     {
+        if (_once) return;
         bool waiting = false;
         for (int panel = first; panel < end; panel++)
         {
@@ -83,9 +93,7 @@ internal sealed unsafe class GemmPanels
             int seen = Volatile.Read(ref state);
             if (seen < _claimed && Interlocked.CompareExchange(ref state, _claimed, seen) == seen)
             {
-                float* source = Source(batch, panel, part);
-                int valid = Math.Min(Lanes, _laneEnd - _firstLane - panel * Lanes), lanes = valid == Lanes ? Lanes : EdgeLanes;
-                GemmPacking.Pack(source, _laneStride, _depthStride, lanes, valid, Depth(part), Packed(batch, panel, part));
+                Pack(batch, panel, part, Packed(batch, panel, part));
                 Volatile.Write(ref state, _claimed + 1);
             }
             else if (seen <= _claimed)
@@ -96,17 +104,30 @@ internal sealed unsafe class GemmPanels
         if (waiting) Await(batch, first, end, part);
     }
 
-    /// <summary>Where a panel begins; the stride is the elements from one k to the next.</summary>
-    public float* Panel(int batch, int panel, int part, out long stride)
+    /// <summary>
+    /// Where a panel begins; the stride is the elements from one k to the next. A panel that is needed once is packed into the memory
+    /// given, which is the calling thread's.
+    /// </summary>
+    public float* Panel(int batch, int panel, int part, float* own, out long stride)
     {
-        bool unpacked = IsUnpacked(panel);
-        stride = unpacked ? _depthStride : panel == Count - 1 && IsPartial ? EdgeLanes : Lanes;
-        return unpacked ? Source(batch, panel, part) : Packed(batch, panel, part);
+        if (IsUnpacked(panel))
+        {
+            stride = _depthStride;
+            return Source(batch, panel, part);
+        }
+        stride = panel == Count - 1 && IsPartial ? EdgeLanes : Lanes;
+        if (!_once) return Packed(batch, panel, part);
+        Pack(batch, panel, part, own);
+        return own;
+    }
+
+    private void Pack(int batch, int panel, int part, float* to)
+    {
+        int valid = Math.Min(Lanes, _laneEnd - _firstLane - panel * Lanes), depth = Math.Min(_partDepth, _depthEnd - _firstDepth - part * _partDepth);
+        GemmPacking.Pack(Source(batch, panel, part), _laneStride, _depthStride, valid == Lanes ? Lanes : EdgeLanes, valid, depth, to);
     }
 
     private bool IsPartial => (_laneEnd - _firstLane) % Lanes != 0;
-
-    private int Depth(int part) => Math.Min(_partDepth, _depthEnd - _firstDepth - part * _partDepth);
 
     /// <summary>A panel that is not full would be read past the end of its operand.</summary>
     private bool IsUnpacked(int panel) => !_pack && (panel < Count - 1 || !IsPartial);

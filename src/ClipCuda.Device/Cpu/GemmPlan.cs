@@ -6,7 +6,12 @@ namespace ClipCuda.Devices;
 /// </summary>
 internal sealed class GemmPlan
 {
-    private static readonly int[] VectorCounts = [1, 2, 3, 4, 6, 8];
+    /// <summary>Vectors a row that the kernels tried have.</summary>
+    public static readonly int[] VectorCounts = [1, 2, 3, 4, 6, 8];
+
+    // Up to so many passes over a panel are faster than packing it; and cycles an element, measured.
+    private const int UnpackedUses = 8;
+    private const double ScatterCycles = 1.5, CopyCycles = 0.2, TransposeCycles = 0.3;
 
     /// <summary>What decides a plan, besides the machine.</summary>
     public readonly record struct Shape(int M, int N, int K, bool TransposedA, bool TransposedB);
@@ -61,10 +66,6 @@ internal sealed class GemmPlan
             best.Exchanged, GemmKernel.Get(vectorBits, best.Rows, best.Vectors), GemmKernel.Get(vectorBits, best.Rows, best.EdgeVectors),
             best.PackRows, best.PackColumns);
     }
-
-    // Up to so many passes over a panel are faster than packing it; and cycles an element, measured.
-    private const int UnpackedUses = 3;
-    private const double ScatterCycles = 1.5, CopyCycles = 0.15, TransposeCycles = 0.3;
 
     private static double PackingCycles(bool packed, bool copied) => !packed ? 0 : copied ? CopyCycles : TransposeCycles;
 

@@ -113,24 +113,64 @@ public sealed class CpuGemmTests
         for (int i = 0; i < c.Length; i++) Assert.That(float.IsNaN(c[i]), Is.EqualTo(i / 35 == 4), $"element {i}");
     }
 
-    [Test]
-    public void Bits_do_not_depend_on_threads_or_vector_width()
+    // Large and small, shared and not; few rows or columns, which change places; panels packed once, often and not at all; several
+    // blocks of work along K; and the shapes of a loss over few pairs.
+    private static IEnumerable<Problem> BitProblems()
     {
-        foreach (var (m, n, k, transposedA, transposedB) in new[] { (217, 193, 401, false, true), (95, 300, 64, true, false), (3, 700, 1000, false, false) })
+        yield return new Problem(217, 193, 401, false, true, 0.7f, 1.1f, Padding: 0);
+        yield return new Problem(95, 300, 64, true, false, 0.7f, 1.1f, Padding: 0);
+        yield return new Problem(3, 700, 1000, false, false, 1, 0, Padding: 0);
+        yield return new Problem(3, 700, 1000, false, true, 0.7f, 1.1f, Padding: 1);
+        yield return new Problem(900, 5, 1000, false, false, 0.7f, 1.1f, Padding: 0);
+        yield return new Problem(900, 1, 1200, true, false, 1, 1, Padding: 0);
+        yield return new Problem(130, 129, 3001, true, false, 1, 1, Padding: 0);
+        yield return new Problem(401, 290, 770, false, true, 1, 0, Padding: 3);
+        yield return new Problem(32, 32, 513, false, true, 14.3f, 0, Padding: 0);
+        yield return new Problem(61, 45, 90, false, true, 0.7f, 1.1f, Padding: 2, Batch: 9);
+        yield return new Problem(13, 200, 500, false, true, 1, 0, Padding: 0, Batch: 6, SharedB: true);
+    }
+
+    [TestCaseSource(nameof(BitProblems))]
+    public void Bits_do_not_depend_on_threads_or_vector_width(object of)
+    {
+        var problem = (Problem)of;
+        float[]? first = null;
+        foreach (int vectorBits in Widths)
         {
-            var problem = new Problem(m, n, k, transposedA, transposedB, 0.7f, 1.1f, Padding: 0);
-            float[]? first = null;
-            foreach (int vectorBits in Widths)
+            foreach (int threads in new[] { 1, 2, 3, 5 })
             {
-                foreach (int threads in new[] { 1, 2, 3, 5 })
-                {
-                    using var device = new CpuDevice(threads, check: false, vectorBits);
-                    float[] result = Run(device, problem);
-                    first ??= result;
-                    Assert.That(Bits(result).SequenceEqual(Bits(first)), $"{problem}, Vector{vectorBits}, {threads} threads");
-                }
+                using var device = new CpuDevice(threads, check: false, vectorBits);
+                float[] result = Run(device, problem);
+                first ??= result;
+                Assert.That(Bits(result).SequenceEqual(Bits(first)), $"{problem}, Vector{vectorBits}, {threads} threads");
             }
         }
+    }
+
+    [Test]
+    public void A_width_that_no_machine_has_is_refused() =>
+        Assert.That(() => new CpuDevice(1, check: false, vectorBits: 1024), Throws.TypeOf<ArgumentOutOfRangeException>());
+
+    [Test]
+    public void Repeated_calls_allocate_nothing()
+    {
+        using var device = new CpuDevice(2, check: false);
+        using var a = Upload(device, Random(200 * 300, 1));
+        using var b = Upload(device, Random(300 * 250, 2));
+        using var c = device.Allocate(200 * 250 * sizeof(float), "C");
+        GemmCall[] calls =
+        [
+            new(200, 250, 300, new(a.Start, 300), new(b.Start, 300, Transposed: true), new(c.Start, 250)),
+            new(200, 3, 300, new(a.Start, 300), new(b.Start, 250), new(c.Start, 250)),
+            new(7, 7, 7, new(a.Start, 7), new(b.Start, 7), new(c.Start, 7)),
+        ];
+        long before = 0;
+        for (int round = 0; round < 4; round++)
+        {
+            if (round == 2) before = GC.GetAllocatedBytesForCurrentThread();
+            foreach (var call in calls) device.Gemm(call);
+        }
+        Assert.That(GC.GetAllocatedBytesForCurrentThread() - before, Is.Zero);
     }
 
     [Test]
