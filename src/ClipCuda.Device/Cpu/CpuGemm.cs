@@ -27,6 +27,8 @@ internal sealed unsafe class CpuGemm : IDisposable
     private const int TileRowPanels = 8;
     private const int TileColumnElements = 1 << 17; // of the columns of a tile: half a second-level cache
     private const long WorthSharing = 1_000_000; // multiply-adds; below, waking helpers costs more than it saves
+    // An element that one core packs and another reads costs so many multiply-adds on its way; it decides for work of middling size.
+    private const double WorkAPackedElement = 100, SurelyWorthSharing = 10_000_000;
     private const int MaxPlans = 1024;
 
     private readonly WorkerPool _pool;
@@ -136,10 +138,10 @@ internal sealed unsafe class CpuGemm : IDisposable
         _rows.Begin(_firstBatch, _firstRow, _rowEnd, _firstDepth, _depthEnd, _partDepth);
         _columns.Begin(_firstBatch, _firstColumn, _columnEnd, _firstDepth, _depthEnd, _partDepth);
         float* shared = _workspace + _pool.Threads * (_rows.PanelElements + _columns.PanelElements);
-        shared += _rows.Place(shared, batches, _columns.Count);
-        _columns.Place(shared, batches, _rows.Count);
+        long packed = _rows.Place(shared, batches, _columns.Count);
+        packed += _columns.Place(shared + packed, batches, _rows.Count);
         double work = (double)batches * (_rowEnd - _firstRow) * (_columnEnd - _firstColumn) * (_depthEnd - _firstDepth);
-        bool alone = _pool.Threads == 1 || work < WorthSharing;
+        bool alone = _pool.Threads == 1 || work < WorthSharing || (work < SurelyWorthSharing && work < WorkAPackedElement * packed);
         ChooseTiles(batches, alone ? 1 : 4 * _pool.Threads);
         long tiles = Tiles(batches);
         _pool.Run(tiles, alone ? tiles : 1, _multiply);

@@ -145,8 +145,12 @@ internal sealed unsafe class GemmPanels
         for (int panel = first; panel < end; panel++)
         {
             if (IsUnpacked(panel)) continue;
-            var wait = new SpinWait();
-            while (Volatile.Read(ref _states[Index(batch, panel, part)]) <= _claimed) wait.SpinOnce(sleep1Threshold: -1);
+            // Packing takes microseconds: give up the core only if the other thread seems to have lost its own.
+            for (int spins = 0; Volatile.Read(ref _states[Index(batch, panel, part)]) <= _claimed; spins++)
+            {
+                if (spins < 1000) Thread.SpinWait(2);
+                else Thread.Yield();
+            }
         }
     }
 }
