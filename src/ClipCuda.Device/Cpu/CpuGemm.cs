@@ -138,10 +138,10 @@ internal sealed unsafe class CpuGemm : IDisposable
         _rows.Begin(_firstBatch, _firstRow, _rowEnd, _firstDepth, _depthEnd, _partDepth);
         _columns.Begin(_firstBatch, _firstColumn, _columnEnd, _firstDepth, _depthEnd, _partDepth);
         float* shared = _workspace + _pool.Threads * (_rows.PanelElements + _columns.PanelElements);
-        long packed = _rows.Place(shared, batches, _columns.Count);
-        packed += _columns.Place(shared + packed, batches, _rows.Count);
+        shared += _rows.Place(shared, batches, _columns.Count);
+        _columns.Place(shared, batches, _rows.Count);
         double work = (double)batches * (_rowEnd - _firstRow) * (_columnEnd - _firstColumn) * (_depthEnd - _firstDepth);
-        bool alone = _pool.Threads == 1 || work < WorthSharing || (work < SurelyWorthSharing && work < WorkAPackedElement * packed);
+        bool alone = _pool.Threads == 1 || work < WorthSharing || (work < SurelyWorthSharing && work < WorkAPackedElement * (_rows.SharedElements + _columns.SharedElements));
         ChooseTiles(batches, alone ? 1 : 4 * _pool.Threads);
         long tiles = Tiles(batches);
         _pool.Run(tiles, alone ? tiles : 1, _multiply);

@@ -26,6 +26,9 @@ internal sealed unsafe class GemmPanels
     /// <summary>Panels a matrix.</summary>
     public int Count { get; private set; }
 
+    /// <summary>Elements that one thread packs and others may read, in this block of work.</summary>
+    public long SharedElements { get; private set; }
+
     /// <summary>Lanes a panel; the last may have fewer.</summary>
     public int Lanes { get; private set; }
 
@@ -62,7 +65,8 @@ internal sealed unsafe class GemmPanels
     {
         _packed = workspace;
         _once = uses == 1 && (batches == 1 || _batchStride != 0);
-        if (_once || !_pack && !IsPartial) return 0;
+        SharedElements = 0;
+        if (_once || (!_pack && !IsPartial)) return 0;
         int matrices = _batchStride == 0 ? 1 : batches, panels = checked(matrices * Count * _parts);
         if (panels > _states.Length)
         {
@@ -75,6 +79,7 @@ internal sealed unsafe class GemmPanels
             _claimed = -1;
         }
         _claimed += 2;
+        SharedElements = panels * PanelElements / (_pack ? 1 : Count);
         return panels * PanelElements;
     }
 
