@@ -170,6 +170,10 @@ public abstract class Device : IDisposable
 
     protected virtual void Dispose(bool disposing) { }
 
+    /// <summary>Whether the range lies in a live buffer of this device.</summary>
+    internal bool HasRange(DevicePointer pointer, long bytes) =>
+        pointer.Buffer is { IsDisposed: false } buffer && buffer.Device == this && bytes >= 0 && bytes <= pointer.Remaining;
+
     /// <summary>Throws unless the range lies in a live buffer of this device.</summary>
     internal void CheckRange(DevicePointer pointer, long bytes, string what)
     {

@@ -30,19 +30,21 @@ internal sealed unsafe class CpuDevice : Device
     private LaunchShape _shape;
     private byte* _parameters;
 
+    /// <param name="threads">0 or less: one for each core this process may use.</param>
     public CpuDevice(int threads, CpuEngine engine)
-        : this(threads, engine, GemmKernel.Available) { }
+        : this(threads, engine, engine.VectorBits) { }
 
-    internal CpuDevice(int threads, bool check, params GemmKernel[] gemmKernels)
-        : this(threads, check ? CpuEngine.Check : CpuEngine.Fastest, gemmKernels.Length == 0 ? GemmKernel.Available : gemmKernels) { }
+    /// <param name="vectorBits">What GEMM uses: 128, 256 or 512; 0 for what the machine accelerates.</param>
+    internal CpuDevice(int threads, bool check, int vectorBits = 0)
+        : this(threads, check ? CpuEngine.Check : CpuEngine.Fastest, vectorBits) { }
 
-    private CpuDevice(int threads, CpuEngine engine, GemmKernel[] gemmKernels)
+    private CpuDevice(int threads, CpuEngine engine, int vectorBits)
     {
         _engine = engine;
         bool check = engine.Checks;
         _map = check ? new MemoryMap() : null;
         _pool = new WorkerPool(threads > 0 ? threads : Environment.ProcessorCount);
-        _gemm = new CpuGemm(_pool, gemmKernels);
+        _gemm = new CpuGemm(_pool, vectorBits);
         _runBlocks = (first, count) => _program.Run(_shape, _parameters, first, count);
         Description = $"CPU, {_pool.Threads} thread{(_pool.Threads == 1 ? "" : "s")}, {engine.Description}";
     }

@@ -4,9 +4,10 @@ using System.Runtime.Intrinsics;
 namespace ClipCuda.Devices;
 
 /// <summary>
-/// GEMM on the CPU; what cuBLAS is on a GPU. K is cut into equal parts of at most <see cref="MaxDepth"/>. For each part, all threads pack
-/// the panels of op(A) and op(B), then all threads multiply, one tile of C at a time: a micro-kernel computes a block of products
-/// in registers, and they are merged into C. A panel of A stays in the first-level cache while the panels of B stream past it.
+/// GEMM on the CPU; what cuBLAS is on a GPU. K is cut into equal parts of at most <see cref="MaxDepth"/>. Threads take tiles of C;
+/// for each part of K a thread packs those panels of op(A) and op(B) that its tile needs and nobody has packed yet, and a
+/// micro-kernel merges one block of products after another into C. Panels are shared: a panel of rows stays in the first-level cache
+/// while the tile's panels of columns stream past it from the second. <see cref="GemmPlan"/> says which operand is which.
 /// </summary>
 /// <remarks>
 /// Bits depend on K alone. Part p of K gives the chain s_p = fma(a_k, b_k, …) from 0 in the order of k, and
@@ -18,48 +19,49 @@ internal sealed unsafe class CpuGemm : IDisposable
     /// <summary>The most of K in one part: 14 rows of A at this depth fill two thirds of a 32 KiB cache.</summary>
     public const int MaxDepth = 384;
 
-    // Panels packed at once: bounds the workspace to about 16 MiB, and keeps it in a shared cache.
+    // What is packed at once: bounds the workspace to some 16 MiB. Several parts of K together save synchronisation, as long as what is
+    // packed comes from the second-level caches again.
     private const int MaxRows = 4032, MaxColumns = 8064;
     private const long WorkspaceElements = 1L << 22;
-    private const int TilePanels = 8;
-    private const long WorthSharing = 200_000; // multiply-adds; below, waking helpers costs more than it saves
+    private const long SeveralPartsElements = 1L << 19;
+    private const int TileRowPanels = 8;
+    private const int TileColumnElements = 1 << 17; // of the columns of a tile: half a second-level cache
+    private const long WorthSharing = 1_000_000; // multiply-adds; below, waking helpers costs more than it saves
+    // An element that one core packs and another reads costs so many multiply-adds on its way; it decides for work of middling size.
+    private const double WorkAPackedElement = 100, SurelyWorthSharing = 10_000_000;
+    private const int MaxPlans = 1024;
 
     private readonly WorkerPool _pool;
-    private readonly GemmKernel[] _kernels;
-    private readonly Action<long, long> _pack;
+    private readonly Dictionary<GemmPlan.Shape, GemmPlan> _plans = [];
+    private readonly GemmPanels _rows = new(), _columns = new();
     private readonly Action<long, long> _multiply;
     private readonly Action<long, long> _scale;
+    private readonly int[] _ownTaken;
     private float* _workspace;
     private long _workspaceElements;
 
-    // The part of the call that is being packed or multiplied; set by the caller, read by the workers.
+    // The block of work that is being multiplied; set by the caller, read by the workers. Rows and columns are those of the kernel.
     private GemmCall _call;
-    private GemmKernel _kernel;
-    private int _firstBatch, _batches;
-    private int _firstRow, _rowPanels, _rowEnd;
-    private int _firstColumn, _columnPanels, _columnEnd;
-    private int _firstDepth, _depth;
+    private GemmPlan? _plan;
+    private int _firstBatch;
+    private int _firstRow, _rowEnd, _firstColumn, _columnEnd;
+    private int _firstDepth, _depthEnd, _partDepth;
     private int _tileRowPanels, _tileColumnPanels;
 
-    public CpuGemm(WorkerPool pool, GemmKernel[] kernels)
+    /// <param name="pool">Who does the work.</param>
+    /// <param name="vectorBits">128, 256 or 512; 0 for what the machine accelerates.</param>
+    public CpuGemm(WorkerPool pool, int vectorBits = 0)
     {
+        if (vectorBits is not (0 or 128 or 256 or 512))
+            throw new ArgumentOutOfRangeException(nameof(vectorBits), vectorBits, "Vectors have 128, 256 or 512 bits.");
         _pool = pool;
-        _kernels = kernels;
-        _kernel = kernels[0];
-        _pack = PackPanels;
+        _ownTaken = new int[pool.Threads];
+        VectorBits = vectorBits == 0 ? GemmKernel.BestVectorBits : vectorBits;
         _multiply = MultiplyTiles;
         _scale = ScaleRows;
     }
 
-    private int PackedABatches => _call.A.BatchStride == 0 ? 1 : _batches;
-
-    private int PackedBBatches => _call.B.BatchStride == 0 ? 1 : _batches;
-
-    private long PanelElementsA => (long)_depth * _kernel.Rows;
-
-    private long PanelElementsB => (long)_depth * _kernel.Columns;
-
-    private float* WorkspaceB => _workspace + PackedABatches * _rowPanels * PanelElementsA;
+    public int VectorBits { get; }
 
     /// <summary>Runs a call that has been checked.</summary>
     public void Run(in GemmCall call)
@@ -71,24 +73,41 @@ internal sealed unsafe class CpuGemm : IDisposable
             _pool.Run((long)call.Batch * call.M, Math.Max(1, WorthSharing / call.N), _scale);
             return;
         }
-        _kernel = GemmKernel.BestFor(_kernels, call.M, call.N);
-        int parts = Ceiling(call.K, MaxDepth), depth = Ceiling(call.K, parts);
-        int rows = Math.Min(call.M, MaxRows), columns = Math.Min(call.N, MaxColumns);
-        long elements = depth * (Padded(rows, _kernel.Rows) + Padded(columns, _kernel.Columns));
-        int batches = (int)Math.Clamp(WorkspaceElements / elements, 1, call.Batch);
-        Reserve(batches * elements);
+        var plan = _plan = PlanFor(call);
+        if (plan.Exchanged)
+        {
+            _rows.Describe(call.B, !call.B.Transposed, plan.Kernel.Rows, plan.Kernel.Rows, plan.PackRows);
+            _columns.Describe(call.A, call.A.Transposed, plan.Kernel.Columns, plan.Edge.Columns, plan.PackColumns);
+        }
+        else
+        {
+            _rows.Describe(call.A, call.A.Transposed, plan.Kernel.Rows, plan.Kernel.Rows, plan.PackRows);
+            _columns.Describe(call.B, !call.B.Transposed, plan.Kernel.Columns, plan.Edge.Columns, plan.PackColumns);
+        }
+        var (allRows, allColumns) = plan.Exchanged ? (call.N, call.M) : (call.M, call.N);
+        int parts = Ceiling(call.K, MaxDepth);
+        _partDepth = Ceiling(call.K, parts);
+        // All of it at once if the workspace holds that, else fewer matrices, else parts of one; cuts lie between panels and parts.
+        int rows = Math.Min(allRows, MaxRows / plan.Kernel.Rows * plan.Kernel.Rows);
+        int columns = Math.Min(allColumns, MaxColumns / plan.Kernel.Columns * plan.Kernel.Columns);
+        long elements = Elements(rows, columns, 1);
+        int blockParts = (int)Math.Clamp(SeveralPartsElements / elements, 1, parts);
+        elements = Elements(rows, columns, blockParts);
+        int batches = blockParts < parts ? 1 : (int)Math.Clamp(WorkspaceElements / elements, 1, call.Batch);
+        Reserve(batches * elements + _pool.Threads * Elements(_rows.Lanes, _columns.Lanes, 1));
         for (_firstBatch = 0; _firstBatch < call.Batch; _firstBatch += batches)
         {
-            _batches = Math.Min(batches, call.Batch - _firstBatch);
-            for (_firstColumn = 0; _firstColumn < call.N; _firstColumn += columns)
+            for (_firstColumn = 0; _firstColumn < allColumns; _firstColumn += columns)
             {
-                _columnEnd = Math.Min(_firstColumn + columns, call.N);
-                _columnPanels = Ceiling(_columnEnd - _firstColumn, _kernel.Columns);
-                for (_firstRow = 0; _firstRow < call.M; _firstRow += rows)
+                _columnEnd = Math.Min(_firstColumn + columns, allColumns);
+                for (_firstRow = 0; _firstRow < allRows; _firstRow += rows)
                 {
-                    _rowEnd = Math.Min(_firstRow + rows, call.M);
-                    _rowPanels = Ceiling(_rowEnd - _firstRow, _kernel.Rows);
-                    MultiplyBlock(depth);
+                    _rowEnd = Math.Min(_firstRow + rows, allRows);
+                    for (_firstDepth = 0; _firstDepth < call.K; _firstDepth += blockParts * _partDepth)
+                    {
+                        _depthEnd = (int)Math.Min((long)_firstDepth + (long)blockParts * _partDepth, call.K);
+                        MultiplyBlock(Math.Min(batches, call.Batch - _firstBatch));
+                    }
                 }
             }
         }
@@ -101,97 +120,113 @@ internal sealed unsafe class CpuGemm : IDisposable
         _workspaceElements = 0;
     }
 
-    private void MultiplyBlock(int depth)
+    private GemmPlan PlanFor(in GemmCall call)
     {
-        ChooseTiles();
-        long tiles = (long)_batches * Ceiling(_rowPanels, _tileRowPanels) * Ceiling(_columnPanels, _tileColumnPanels);
-        for (_firstDepth = 0; _firstDepth < _call.K; _firstDepth += depth)
-        {
-            _depth = Math.Min(depth, _call.K - _firstDepth);
-            long panels = (long)PackedABatches * _rowPanels + (long)PackedBBatches * _columnPanels;
-            long work = (long)_batches * (_rowEnd - _firstRow) * (_columnEnd - _firstColumn) * _depth;
-            bool alone = work < WorthSharing;
-            _pool.Run(panels, alone ? panels : Math.Max(1, panels / (4 * _pool.Threads)), _pack);
-            _pool.Run(tiles, alone ? tiles : 1, _multiply);
-        }
+        var shape = new GemmPlan.Shape(call.M, call.N, call.K, call.A.Transposed, call.B.Transposed);
+        if (_plans.TryGetValue(shape, out var plan)) return plan;
+        if (_plans.Count == MaxPlans) _plans.Clear();
+        plan = GemmPlan.For(shape, VectorBits);
+        _plans.Add(shape, plan);
+        return plan;
     }
 
-    /// <summary>Tiles small enough that every thread gets some, and large enough to reuse what is in the caches.</summary>
-    private void ChooseTiles()
+    private long Elements(int rows, int columns, int parts) =>
+        GemmPanels.PackedElements(rows, _rows.Lanes, _partDepth, parts) + GemmPanels.PackedElements(columns, _columns.Lanes, _partDepth, parts);
+
+    private void MultiplyBlock(int batches)
     {
-        (_tileRowPanels, _tileColumnPanels) = (Math.Min(TilePanels, _rowPanels), Math.Min(TilePanels, _columnPanels));
-        int wanted = 4 * _pool.Threads;
-        while ((long)_batches * Ceiling(_rowPanels, _tileRowPanels) * Ceiling(_columnPanels, _tileColumnPanels) < wanted
-            && _tileRowPanels * _tileColumnPanels > 1)
-        {
-            if (_tileRowPanels * _kernel.Rows >= _tileColumnPanels * _kernel.Columns && _tileRowPanels > 1) _tileRowPanels = (_tileRowPanels + 1) / 2;
-            else if (_tileColumnPanels > 1) _tileColumnPanels = (_tileColumnPanels + 1) / 2;
-            else _tileRowPanels = (_tileRowPanels + 1) / 2;
-        }
+        _rows.Begin(_firstBatch, _firstRow, _rowEnd, _firstDepth, _depthEnd, _partDepth);
+        _columns.Begin(_firstBatch, _firstColumn, _columnEnd, _firstDepth, _depthEnd, _partDepth);
+        float* shared = _workspace + _pool.Threads * (_rows.PanelElements + _columns.PanelElements);
+        shared += _rows.Place(shared, batches, _columns.Count);
+        _columns.Place(shared, batches, _rows.Count);
+        double work = (double)batches * (_rowEnd - _firstRow) * (_columnEnd - _firstColumn) * (_depthEnd - _firstDepth);
+        bool alone = _pool.Threads == 1 || work < WorthSharing || (work < SurelyWorthSharing && work < WorkAPackedElement * (_rows.SharedElements + _columns.SharedElements));
+        ChooseTiles(batches, alone ? 1 : 4 * _pool.Threads);
+        long tiles = Tiles(batches);
+        _pool.Run(tiles, alone ? tiles : 1, _multiply);
     }
 
-    /// <summary>Items are the panels of A of every batch, then those of B.</summary>
-    private void PackPanels(long first, long count)
-    {
-        long panelsA = (long)PackedABatches * _rowPanels, end = first + count;
-        if (first < panelsA)
-            Pack(_call.A, !_call.A.Transposed, first, Math.Min(end, panelsA), _firstRow, _rowEnd, _kernel.Rows, _workspace);
-        if (end > panelsA)
-            Pack(_call.B, _call.B.Transposed, Math.Max(first, panelsA) - panelsA, end - panelsA, _firstColumn, _columnEnd, _kernel.Columns, WorkspaceB);
-    }
+    private long Tiles(int batches) => (long)batches * Ceiling(_rows.Count, _tileRowPanels) * Ceiling(_columns.Count, _tileColumnPanels);
 
-    /// <summary>Packs panels <paramref name="first"/> … <paramref name="end"/> − 1 of one operand, numbered through its batches.</summary>
-    private void Pack(in GemmOperand operand, bool depthContiguous, long first, long end, int firstLane, int laneEnd, int lanes, float* packed)
+    /// <summary>Tiles large enough to reuse what is in the caches, and small enough that there are as many as wanted.</summary>
+    private void ChooseTiles(int batches, int wanted)
     {
-        long stride = operand.LeadingDimension;
-        int panels = Ceiling(laneEnd - firstLane, lanes);
-        while (first < end)
+        _tileRowPanels = Math.Min(TileRowPanels, _rows.Count);
+        _tileColumnPanels = Math.Clamp(TileColumnElements / (_partDepth * _columns.Lanes), 1, _columns.Count);
+        while (Tiles(batches) < wanted && _tileRowPanels * _tileColumnPanels > 1)
         {
-            var (batch, panel) = Math.DivRem(first, panels);
-            int count = depthContiguous ? 1 : (int)Math.Min(end - first, panels - panel);
-            int lane = firstLane + (int)panel * lanes, valid = Math.Min(laneEnd - lane, count * lanes);
-            float* matrix = (float*)operand.Data.Address + (_firstBatch + batch) * operand.BatchStride;
-            float* to = packed + first * _depth * lanes;
-            if (depthContiguous) GemmPacking.PackContiguousDepth(matrix + lane * stride + _firstDepth, stride, lanes, valid, _depth, to);
-            else GemmPacking.PackContiguousLanes(matrix + _firstDepth * stride + lane, stride, lanes, valid, _depth, to);
-            first += count;
+            bool tall = _tileRowPanels * _rows.Lanes >= _tileColumnPanels * _columns.Lanes;
+            if ((tall && _tileRowPanels > 1) || _tileColumnPanels == 1) _tileRowPanels = (_tileRowPanels + 1) / 2;
+            else _tileColumnPanels = (_tileColumnPanels + 1) / 2;
         }
+        // As many tiles, of more equal sizes.
+        _tileRowPanels = Ceiling(_rows.Count, Ceiling(_rows.Count, _tileRowPanels));
+        _tileColumnPanels = Ceiling(_columns.Count, Ceiling(_columns.Count, _tileColumnPanels));
     }
 
     /// <summary>Items are tiles of C: batches, in them columns of tiles, in them rows.</summary>
     private void MultiplyTiles(long first, long count)
     {
-        float* products = stackalloc float[_kernel.Rows * _kernel.Columns + 16];
+        float* products = stackalloc float[GemmKernel.MaxElements + 16];
         products = (float*)(((nuint)products + 63) & ~(nuint)63);
-        int tileRows = Ceiling(_rowPanels, _tileRowPanels), tileColumns = Ceiling(_columnPanels, _tileColumnPanels);
+        int own = TakeOwn();
+        int tileRows = Ceiling(_rows.Count, _tileRowPanels), tileColumns = Ceiling(_columns.Count, _tileColumnPanels);
         for (long item = first; item < first + count; item++)
         {
             var (rest, tileRow) = Math.DivRem(item, tileRows);
             var (batch, tileColumn) = Math.DivRem(rest, tileColumns);
-            int rowPanel = (int)tileRow * _tileRowPanels, columnPanel = (int)tileColumn * _tileColumnPanels;
-            MultiplyTile(
-                batch, rowPanel, Math.Min(rowPanel + _tileRowPanels, _rowPanels), columnPanel, Math.Min(columnPanel + _tileColumnPanels, _columnPanels), products);
+            int row = (int)tileRow * _tileRowPanels, column = (int)tileColumn * _tileColumnPanels;
+            int rowEnd = Math.Min(row + _tileRowPanels, _rows.Count), columnEnd = Math.Min(column + _tileColumnPanels, _columns.Count);
+            for (int part = 0; _firstDepth + part * _partDepth < _depthEnd; part++)
+            {
+                _columns.Prepare((int)batch, column, columnEnd, part);
+                _rows.Prepare((int)batch, row, rowEnd, part);
+                MultiplyTile((int)batch, row, rowEnd, column, columnEnd, part, _workspace + own * (_rows.PanelElements + _columns.PanelElements), products);
+            }
+        }
+        Volatile.Write(ref _ownTaken[own], 0);
+    }
+
+    /// <summary>Takes one of the pieces of the workspace that are there for each thread to pack a panel of rows and one of columns.</summary>
+    private int TakeOwn()
+    {
+        for (int i = 0; ; i = (i + 1) % _ownTaken.Length)
+        {
+            if (Interlocked.CompareExchange(ref _ownTaken[i], 1, 0) == 0) return i;
         }
     }
 
-    private void MultiplyTile(long batch, int rowPanel, int rowPanelEnd, int columnPanel, int columnPanelEnd, float* products)
+    private void MultiplyTile(int batch, int rowPanel, int rowPanelEnd, int columnPanel, int columnPanelEnd, int part, float* own, float* products)
     {
-        float* a = _workspace + (PackedABatches == 1 ? 0 : batch) * _rowPanels * PanelElementsA;
-        float* b = WorkspaceB + (PackedBBatches == 1 ? 0 : batch) * _columnPanels * PanelElementsB;
-        long stride = _call.C.LeadingDimension;
+        var plan = _plan!;
+        int firstDepth = _firstDepth + part * _partDepth;
+        nint depth = Math.Min(_partDepth, _depthEnd - firstDepth);
+        float alpha = _call.Alpha, beta = firstDepth == 0 ? _call.Beta : 1;
+        long strideC = _call.C.LeadingDimension;
         float* c = (float*)_call.C.Data.Address + (_firstBatch + batch) * _call.C.BatchStride;
-        float beta = _firstDepth == 0 ? _call.Beta : 1;
         for (int i = rowPanel; i < rowPanelEnd; i++)
         {
-            int row = _firstRow + i * _kernel.Rows, rows = Math.Min(_kernel.Rows, _rowEnd - row);
+            int row = _firstRow + i * plan.Kernel.Rows, rows = Math.Min(plan.Kernel.Rows, _rowEnd - row);
+            float* a = _rows.Panel(batch, i, part, own, out long strideA);
             for (int j = columnPanel; j < columnPanelEnd; j++)
             {
-                int column = _firstColumn + j * _kernel.Columns, columns = Math.Min(_kernel.Columns, _columnEnd - column);
-                _kernel.Multiply(_depth, a + i * PanelElementsA, b + j * PanelElementsB, products);
-                Merge(products, _kernel.Columns, c + row * stride + column, stride, rows, columns, _call.Alpha, beta);
+                int column = _firstColumn + j * plan.Kernel.Columns, columns = Math.Min(plan.Kernel.Columns, _columnEnd - column);
+                var kernel = columns == plan.Kernel.Columns ? plan.Kernel : plan.Edge;
+                float* b = _columns.Panel(batch, j, part, own + _rows.PanelElements, out long strideB);
+                if (rows == kernel.Rows && columns == kernel.Columns && !plan.Exchanged)
+                {
+                    kernel.Multiply(depth, a, Bytes(strideA), b, Bytes(strideB), c + row * strideC + column, Bytes(strideC), alpha, beta);
+                    continue;
+                }
+                kernel.Multiply(depth, a, Bytes(strideA), b, Bytes(strideB), products, Bytes(kernel.Columns), 1, 0);
+                if (plan.Exchanged) MergeTransposed(products, kernel.Columns, c + column * strideC + row, strideC, rows, columns, alpha, beta);
+                else Merge(products, kernel.Columns, c + row * strideC + column, strideC, rows, columns, alpha, beta);
             }
         }
     }
+
+    private static nint Bytes(long elements) => (nint)elements * sizeof(float);
 
     /// <summary>c = fma(alpha, products, beta · c), or alpha · products where beta = 0, of which c is not read.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
@@ -212,6 +247,24 @@ internal sealed unsafe class CpuGemm : IDisposable
                 for (; j + 8 <= columns; j += 8)
                     *(Vector256<float>*)(c + j) = Vector256.FusedMultiplyAdd(alphas, *(Vector256<float>*)(products + j), betas * *(Vector256<float>*)(c + j));
                 for (; j < columns; j++) c[j] = MathF.FusedMultiplyAdd(alpha, products[j], beta * c[j]);
+            }
+        }
+    }
+
+    /// <summary>The same into a block of C whose rows are the columns of the products.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void MergeTransposed(float* products, int productStride, float* c, long stride, int rows, int columns, float alpha, float beta)
+    {
+        for (int j = 0; j < columns; j++, products++, c += stride)
+        {
+            float* product = products;
+            if (beta == 0)
+            {
+                for (int i = 0; i < rows; i++, product += productStride) c[i] = alpha * *product;
+            }
+            else
+            {
+                for (int i = 0; i < rows; i++, product += productStride) c[i] = MathF.FusedMultiplyAdd(alpha, *product, beta * c[i]);
             }
         }
     }
@@ -237,6 +290,4 @@ internal sealed unsafe class CpuGemm : IDisposable
     }
 
     private static int Ceiling(int value, int divisor) => (value - 1) / divisor + 1;
-
-    private static long Padded(int value, int multiple) => (long)Ceiling(value, multiple) * multiple;
 }

@@ -1,283 +1,279 @@
-using System.Runtime.CompilerServices;
+using System.Collections.Concurrent;
+using System.Reflection;
+using System.Reflection.Emit;
 using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.Arm;
+using System.Runtime.Intrinsics.X86;
 
 namespace ClipCuda.Devices;
 
 /// <summary>
-/// A micro-kernel: the product of a packed panel of Rows rows and one of Columns columns, every element of the tile one chain of
-/// fused multiply-adds from k = 0 on. All kernels give the same bits; they differ in how many accumulators the machine's registers
-/// hold. Accumulators are locals, written out, because that is what keeps them in registers.
+/// A micro-kernel: a block of Rows × Columns elements of C, each one chain of fused multiply-adds in the order of k, all of them in
+/// registers. It is emitted as IL when first asked for, because every shape (rows, vectors, vector width) is the same few lines, and
+/// because the accumulators have to be separate locals to stay in registers. All kernels give the same bits.
 /// </summary>
 internal sealed unsafe class GemmKernel
 {
-    /// <summary>28 accumulators, 2 loads and a broadcast of 32 zmm registers.</summary>
-    public static readonly GemmKernel Wide512 = new("Vector512", 14, 32, &Multiply14x32);
+    /// <summary>The most elements a kernel's block can have.</summary>
+    public const int MaxElements = 512;
 
-    /// <summary>24 accumulators, 3 loads and a broadcast of 32 zmm registers, for few rows or columns in multiples of 48.</summary>
-    public static readonly GemmKernel Low512 = new("Vector512", 8, 48, &Multiply8x48);
+    /// <summary>
+    /// For r &lt; Rows and j &lt; Columns: s = Σ a[k][r] · b[k][j] over k &lt; depth (at least 1), one fused chain from 0; then
+    /// c[r][j] = alpha · s where beta = 0, of which c is not read, else fma(alpha, s, beta · c[r][j]). Strides, from one k or row to the
+    /// next, are in bytes.
+    /// </summary>
+    public delegate void Body(nint depth, float* a, nint strideA, float* b, nint strideB, float* c, nint strideC, float alpha, float beta);
 
-    /// <summary>12 accumulators, 2 loads and a broadcast of 16 ymm registers.</summary>
-    public static readonly GemmKernel Wide256 = new("Vector256", 6, 16, &Multiply6x16);
+    private static readonly ConcurrentDictionary<(int Bits, int Rows, int Vectors), GemmKernel> Emitted = new();
 
-    /// <summary>16 accumulators, 2 loads and a broadcast of 32 NEON registers.</summary>
-    public static readonly GemmKernel Wide128 = new("Vector128", 8, 8, &Multiply8x8);
-
-    private readonly delegate*<int, float*, float*, float*, void> _multiply;
-
-    private GemmKernel(string name, int rows, int columns, delegate*<int, float*, float*, float*, void> multiply)
+    private GemmKernel(int vectorBits, int rows, int vectors)
     {
-        Name = name;
         Rows = rows;
-        Columns = columns;
-        _multiply = multiply;
+        Vectors = vectors;
+        Columns = vectors * (vectorBits / 32);
+        Multiply = new Emitter(vectorBits, rows, vectors).Emit();
     }
-
-    /// <summary>Those that this machine accelerates, the fastest first.</summary>
-    public static GemmKernel[] Available =>
-        Vector512.IsHardwareAccelerated ? [Wide512, Low512]
-        : Vector256.IsHardwareAccelerated ? [Wide256]
-        : [Wide128];
-
-    public string Name { get; }
 
     public int Rows { get; }
 
+    /// <summary>Vectors a row of the block.</summary>
+    public int Vectors { get; }
+
     public int Columns { get; }
 
-    /// <summary>Of some kernels the one that computes the fewest elements beyond the edges of an M × N matrix; the first of equals.</summary>
-    public static GemmKernel BestFor(GemmKernel[] kernels, int m, int n) =>
-        kernels.MinBy(kernel => Padded(m, kernel.Rows) * Padded(n, kernel.Columns))!;
+    public Body Multiply { get; }
 
-    /// <summary>tile[Rows, Columns] = a[depth, Rows]ᵀ · b[depth, Columns].</summary>
-    public void Multiply(int depth, float* a, float* b, float* tile) => _multiply(depth, a, b, tile);
+    /// <summary>Bits of the widest vectors that this machine accelerates.</summary>
+    public static int BestVectorBits => Vector512.IsHardwareAccelerated ? 512 : Vector256.IsHardwareAccelerated ? 256 : 128;
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Multiply14x32(int depth, float* a, float* b, float* tile)
+    /// <summary>Vector registers of this machine.</summary>
+    private static int Registers => Avx512F.VL.IsSupported || AdvSimd.Arm64.IsSupported ? 32 : 16;
+
+    public static GemmKernel Get(int vectorBits, int rows, int vectors) =>
+        Emitted.GetOrAdd((vectorBits, rows, vectors), static key => new GemmKernel(key.Bits, key.Rows, key.Vectors));
+
+    /// <summary>
+    /// The most rows whose accumulators stay in registers beside what a step of k loads: the shorter edge of the block whole, the
+    /// longer one element by element; one register is left over.
+    /// </summary>
+    public static int MaxRows(int vectors)
     {
-        Vector512<float> c0_0 = Vector512<float>.Zero, c0_1 = Vector512<float>.Zero;
-        Vector512<float> c1_0 = Vector512<float>.Zero, c1_1 = Vector512<float>.Zero;
-        Vector512<float> c2_0 = Vector512<float>.Zero, c2_1 = Vector512<float>.Zero;
-        Vector512<float> c3_0 = Vector512<float>.Zero, c3_1 = Vector512<float>.Zero;
-        Vector512<float> c4_0 = Vector512<float>.Zero, c4_1 = Vector512<float>.Zero;
-        Vector512<float> c5_0 = Vector512<float>.Zero, c5_1 = Vector512<float>.Zero;
-        Vector512<float> c6_0 = Vector512<float>.Zero, c6_1 = Vector512<float>.Zero;
-        Vector512<float> c7_0 = Vector512<float>.Zero, c7_1 = Vector512<float>.Zero;
-        Vector512<float> c8_0 = Vector512<float>.Zero, c8_1 = Vector512<float>.Zero;
-        Vector512<float> c9_0 = Vector512<float>.Zero, c9_1 = Vector512<float>.Zero;
-        Vector512<float> c10_0 = Vector512<float>.Zero, c10_1 = Vector512<float>.Zero;
-        Vector512<float> c11_0 = Vector512<float>.Zero, c11_1 = Vector512<float>.Zero;
-        Vector512<float> c12_0 = Vector512<float>.Zero, c12_1 = Vector512<float>.Zero;
-        Vector512<float> c13_0 = Vector512<float>.Zero, c13_1 = Vector512<float>.Zero;
-        for (int k = 0; k < depth; k++, a += 14, b += 32)
-        {
-            Vector512<float> b0 = *(Vector512<float>*)b, b1 = *(Vector512<float>*)(b + 16);
-            var ai = Vector512.Create(a[0]);
-            c0_0 = Vector512.FusedMultiplyAdd(ai, b0, c0_0);
-            c0_1 = Vector512.FusedMultiplyAdd(ai, b1, c0_1);
-            ai = Vector512.Create(a[1]);
-            c1_0 = Vector512.FusedMultiplyAdd(ai, b0, c1_0);
-            c1_1 = Vector512.FusedMultiplyAdd(ai, b1, c1_1);
-            ai = Vector512.Create(a[2]);
-            c2_0 = Vector512.FusedMultiplyAdd(ai, b0, c2_0);
-            c2_1 = Vector512.FusedMultiplyAdd(ai, b1, c2_1);
-            ai = Vector512.Create(a[3]);
-            c3_0 = Vector512.FusedMultiplyAdd(ai, b0, c3_0);
-            c3_1 = Vector512.FusedMultiplyAdd(ai, b1, c3_1);
-            ai = Vector512.Create(a[4]);
-            c4_0 = Vector512.FusedMultiplyAdd(ai, b0, c4_0);
-            c4_1 = Vector512.FusedMultiplyAdd(ai, b1, c4_1);
-            ai = Vector512.Create(a[5]);
-            c5_0 = Vector512.FusedMultiplyAdd(ai, b0, c5_0);
-            c5_1 = Vector512.FusedMultiplyAdd(ai, b1, c5_1);
-            ai = Vector512.Create(a[6]);
-            c6_0 = Vector512.FusedMultiplyAdd(ai, b0, c6_0);
-            c6_1 = Vector512.FusedMultiplyAdd(ai, b1, c6_1);
-            ai = Vector512.Create(a[7]);
-            c7_0 = Vector512.FusedMultiplyAdd(ai, b0, c7_0);
-            c7_1 = Vector512.FusedMultiplyAdd(ai, b1, c7_1);
-            ai = Vector512.Create(a[8]);
-            c8_0 = Vector512.FusedMultiplyAdd(ai, b0, c8_0);
-            c8_1 = Vector512.FusedMultiplyAdd(ai, b1, c8_1);
-            ai = Vector512.Create(a[9]);
-            c9_0 = Vector512.FusedMultiplyAdd(ai, b0, c9_0);
-            c9_1 = Vector512.FusedMultiplyAdd(ai, b1, c9_1);
-            ai = Vector512.Create(a[10]);
-            c10_0 = Vector512.FusedMultiplyAdd(ai, b0, c10_0);
-            c10_1 = Vector512.FusedMultiplyAdd(ai, b1, c10_1);
-            ai = Vector512.Create(a[11]);
-            c11_0 = Vector512.FusedMultiplyAdd(ai, b0, c11_0);
-            c11_1 = Vector512.FusedMultiplyAdd(ai, b1, c11_1);
-            ai = Vector512.Create(a[12]);
-            c12_0 = Vector512.FusedMultiplyAdd(ai, b0, c12_0);
-            c12_1 = Vector512.FusedMultiplyAdd(ai, b1, c12_1);
-            ai = Vector512.Create(a[13]);
-            c13_0 = Vector512.FusedMultiplyAdd(ai, b0, c13_0);
-            c13_1 = Vector512.FusedMultiplyAdd(ai, b1, c13_1);
-        }
-        var to = (Vector512<float>*)tile;
-        to[0] = c0_0; to[1] = c0_1;
-        to[2] = c1_0; to[3] = c1_1;
-        to[4] = c2_0; to[5] = c2_1;
-        to[6] = c3_0; to[7] = c3_1;
-        to[8] = c4_0; to[9] = c4_1;
-        to[10] = c5_0; to[11] = c5_1;
-        to[12] = c6_0; to[13] = c6_1;
-        to[14] = c7_0; to[15] = c7_1;
-        to[16] = c8_0; to[17] = c8_1;
-        to[18] = c9_0; to[19] = c9_1;
-        to[20] = c10_0; to[21] = c10_1;
-        to[22] = c11_0; to[23] = c11_1;
-        to[24] = c12_0; to[25] = c12_1;
-        to[26] = c13_0; to[27] = c13_1;
+        int rows = 1;
+        while (rows < 16 && (rows + 1) * vectors + Math.Min(rows + 1, vectors) + 1 < Registers) rows++;
+        return rows;
     }
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Multiply8x48(int depth, float* a, float* b, float* tile)
+    /// <summary>Writes the IL of one kernel.</summary>
+    private sealed class Emitter
     {
-        Vector512<float> c0_0 = Vector512<float>.Zero, c0_1 = Vector512<float>.Zero, c0_2 = Vector512<float>.Zero;
-        Vector512<float> c1_0 = Vector512<float>.Zero, c1_1 = Vector512<float>.Zero, c1_2 = Vector512<float>.Zero;
-        Vector512<float> c2_0 = Vector512<float>.Zero, c2_1 = Vector512<float>.Zero, c2_2 = Vector512<float>.Zero;
-        Vector512<float> c3_0 = Vector512<float>.Zero, c3_1 = Vector512<float>.Zero, c3_2 = Vector512<float>.Zero;
-        Vector512<float> c4_0 = Vector512<float>.Zero, c4_1 = Vector512<float>.Zero, c4_2 = Vector512<float>.Zero;
-        Vector512<float> c5_0 = Vector512<float>.Zero, c5_1 = Vector512<float>.Zero, c5_2 = Vector512<float>.Zero;
-        Vector512<float> c6_0 = Vector512<float>.Zero, c6_1 = Vector512<float>.Zero, c6_2 = Vector512<float>.Zero;
-        Vector512<float> c7_0 = Vector512<float>.Zero, c7_1 = Vector512<float>.Zero, c7_2 = Vector512<float>.Zero;
-        for (int k = 0; k < depth; k++, a += 8, b += 48)
-        {
-            Vector512<float> b0 = *(Vector512<float>*)b, b1 = *(Vector512<float>*)(b + 16), b2 = *(Vector512<float>*)(b + 32);
-            var ai = Vector512.Create(a[0]);
-            c0_0 = Vector512.FusedMultiplyAdd(ai, b0, c0_0);
-            c0_1 = Vector512.FusedMultiplyAdd(ai, b1, c0_1);
-            c0_2 = Vector512.FusedMultiplyAdd(ai, b2, c0_2);
-            ai = Vector512.Create(a[1]);
-            c1_0 = Vector512.FusedMultiplyAdd(ai, b0, c1_0);
-            c1_1 = Vector512.FusedMultiplyAdd(ai, b1, c1_1);
-            c1_2 = Vector512.FusedMultiplyAdd(ai, b2, c1_2);
-            ai = Vector512.Create(a[2]);
-            c2_0 = Vector512.FusedMultiplyAdd(ai, b0, c2_0);
-            c2_1 = Vector512.FusedMultiplyAdd(ai, b1, c2_1);
-            c2_2 = Vector512.FusedMultiplyAdd(ai, b2, c2_2);
-            ai = Vector512.Create(a[3]);
-            c3_0 = Vector512.FusedMultiplyAdd(ai, b0, c3_0);
-            c3_1 = Vector512.FusedMultiplyAdd(ai, b1, c3_1);
-            c3_2 = Vector512.FusedMultiplyAdd(ai, b2, c3_2);
-            ai = Vector512.Create(a[4]);
-            c4_0 = Vector512.FusedMultiplyAdd(ai, b0, c4_0);
-            c4_1 = Vector512.FusedMultiplyAdd(ai, b1, c4_1);
-            c4_2 = Vector512.FusedMultiplyAdd(ai, b2, c4_2);
-            ai = Vector512.Create(a[5]);
-            c5_0 = Vector512.FusedMultiplyAdd(ai, b0, c5_0);
-            c5_1 = Vector512.FusedMultiplyAdd(ai, b1, c5_1);
-            c5_2 = Vector512.FusedMultiplyAdd(ai, b2, c5_2);
-            ai = Vector512.Create(a[6]);
-            c6_0 = Vector512.FusedMultiplyAdd(ai, b0, c6_0);
-            c6_1 = Vector512.FusedMultiplyAdd(ai, b1, c6_1);
-            c6_2 = Vector512.FusedMultiplyAdd(ai, b2, c6_2);
-            ai = Vector512.Create(a[7]);
-            c7_0 = Vector512.FusedMultiplyAdd(ai, b0, c7_0);
-            c7_1 = Vector512.FusedMultiplyAdd(ai, b1, c7_1);
-            c7_2 = Vector512.FusedMultiplyAdd(ai, b2, c7_2);
-        }
-        var to = (Vector512<float>*)tile;
-        to[0] = c0_0; to[1] = c0_1; to[2] = c0_2;
-        to[3] = c1_0; to[4] = c1_1; to[5] = c1_2;
-        to[6] = c2_0; to[7] = c2_1; to[8] = c2_2;
-        to[9] = c3_0; to[10] = c3_1; to[11] = c3_2;
-        to[12] = c4_0; to[13] = c4_1; to[14] = c4_2;
-        to[15] = c5_0; to[16] = c5_1; to[17] = c5_2;
-        to[18] = c6_0; to[19] = c6_1; to[20] = c6_2;
-        to[21] = c7_0; to[22] = c7_1; to[23] = c7_2;
-    }
+        private const int CacheLine = 64;
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Multiply6x16(int depth, float* a, float* b, float* tile)
-    {
-        Vector256<float> c0_0 = Vector256<float>.Zero, c0_1 = Vector256<float>.Zero;
-        Vector256<float> c1_0 = Vector256<float>.Zero, c1_1 = Vector256<float>.Zero;
-        Vector256<float> c2_0 = Vector256<float>.Zero, c2_1 = Vector256<float>.Zero;
-        Vector256<float> c3_0 = Vector256<float>.Zero, c3_1 = Vector256<float>.Zero;
-        Vector256<float> c4_0 = Vector256<float>.Zero, c4_1 = Vector256<float>.Zero;
-        Vector256<float> c5_0 = Vector256<float>.Zero, c5_1 = Vector256<float>.Zero;
-        for (int k = 0; k < depth; k++, a += 6, b += 16)
-        {
-            Vector256<float> b0 = *(Vector256<float>*)b, b1 = *(Vector256<float>*)(b + 8);
-            var ai = Vector256.Create(a[0]);
-            c0_0 = Vector256.FusedMultiplyAdd(ai, b0, c0_0);
-            c0_1 = Vector256.FusedMultiplyAdd(ai, b1, c0_1);
-            ai = Vector256.Create(a[1]);
-            c1_0 = Vector256.FusedMultiplyAdd(ai, b0, c1_0);
-            c1_1 = Vector256.FusedMultiplyAdd(ai, b1, c1_1);
-            ai = Vector256.Create(a[2]);
-            c2_0 = Vector256.FusedMultiplyAdd(ai, b0, c2_0);
-            c2_1 = Vector256.FusedMultiplyAdd(ai, b1, c2_1);
-            ai = Vector256.Create(a[3]);
-            c3_0 = Vector256.FusedMultiplyAdd(ai, b0, c3_0);
-            c3_1 = Vector256.FusedMultiplyAdd(ai, b1, c3_1);
-            ai = Vector256.Create(a[4]);
-            c4_0 = Vector256.FusedMultiplyAdd(ai, b0, c4_0);
-            c4_1 = Vector256.FusedMultiplyAdd(ai, b1, c4_1);
-            ai = Vector256.Create(a[5]);
-            c5_0 = Vector256.FusedMultiplyAdd(ai, b0, c5_0);
-            c5_1 = Vector256.FusedMultiplyAdd(ai, b1, c5_1);
-        }
-        var to = (Vector256<float>*)tile;
-        to[0] = c0_0; to[1] = c0_1;
-        to[2] = c1_0; to[3] = c1_1;
-        to[4] = c2_0; to[5] = c2_1;
-        to[6] = c3_0; to[7] = c3_1;
-        to[8] = c4_0; to[9] = c4_1;
-        to[10] = c5_0; to[11] = c5_1;
-    }
+        // Argument 0 is the unused target that the delegate is bound to, which saves a thunk at each call.
+        private const int Depth = 1, A = 2, StrideA = 3, B = 4, StrideB = 5, C = 6, StrideC = 7, Alpha = 8, Beta = 9;
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Multiply8x8(int depth, float* a, float* b, float* tile)
-    {
-        Vector128<float> c0_0 = Vector128<float>.Zero, c0_1 = Vector128<float>.Zero;
-        Vector128<float> c1_0 = Vector128<float>.Zero, c1_1 = Vector128<float>.Zero;
-        Vector128<float> c2_0 = Vector128<float>.Zero, c2_1 = Vector128<float>.Zero;
-        Vector128<float> c3_0 = Vector128<float>.Zero, c3_1 = Vector128<float>.Zero;
-        Vector128<float> c4_0 = Vector128<float>.Zero, c4_1 = Vector128<float>.Zero;
-        Vector128<float> c5_0 = Vector128<float>.Zero, c5_1 = Vector128<float>.Zero;
-        Vector128<float> c6_0 = Vector128<float>.Zero, c6_1 = Vector128<float>.Zero;
-        Vector128<float> c7_0 = Vector128<float>.Zero, c7_1 = Vector128<float>.Zero;
-        for (int k = 0; k < depth; k++, a += 8, b += 8)
-        {
-            Vector128<float> b0 = *(Vector128<float>*)b, b1 = *(Vector128<float>*)(b + 4);
-            var ai = Vector128.Create(a[0]);
-            c0_0 = Vector128.FusedMultiplyAdd(ai, b0, c0_0);
-            c0_1 = Vector128.FusedMultiplyAdd(ai, b1, c0_1);
-            ai = Vector128.Create(a[1]);
-            c1_0 = Vector128.FusedMultiplyAdd(ai, b0, c1_0);
-            c1_1 = Vector128.FusedMultiplyAdd(ai, b1, c1_1);
-            ai = Vector128.Create(a[2]);
-            c2_0 = Vector128.FusedMultiplyAdd(ai, b0, c2_0);
-            c2_1 = Vector128.FusedMultiplyAdd(ai, b1, c2_1);
-            ai = Vector128.Create(a[3]);
-            c3_0 = Vector128.FusedMultiplyAdd(ai, b0, c3_0);
-            c3_1 = Vector128.FusedMultiplyAdd(ai, b1, c3_1);
-            ai = Vector128.Create(a[4]);
-            c4_0 = Vector128.FusedMultiplyAdd(ai, b0, c4_0);
-            c4_1 = Vector128.FusedMultiplyAdd(ai, b1, c4_1);
-            ai = Vector128.Create(a[5]);
-            c5_0 = Vector128.FusedMultiplyAdd(ai, b0, c5_0);
-            c5_1 = Vector128.FusedMultiplyAdd(ai, b1, c5_1);
-            ai = Vector128.Create(a[6]);
-            c6_0 = Vector128.FusedMultiplyAdd(ai, b0, c6_0);
-            c6_1 = Vector128.FusedMultiplyAdd(ai, b1, c6_1);
-            ai = Vector128.Create(a[7]);
-            c7_0 = Vector128.FusedMultiplyAdd(ai, b0, c7_0);
-            c7_1 = Vector128.FusedMultiplyAdd(ai, b1, c7_1);
-        }
-        var to = (Vector128<float>*)tile;
-        to[0] = c0_0; to[1] = c0_1;
-        to[2] = c1_0; to[3] = c1_1;
-        to[4] = c2_0; to[5] = c2_1;
-        to[6] = c3_0; to[7] = c3_1;
-        to[8] = c4_0; to[9] = c4_1;
-        to[10] = c5_0; to[11] = c5_1;
-        to[12] = c6_0; to[13] = c6_1;
-        to[14] = c7_0; to[15] = c7_1;
-    }
+        private readonly int _rows, _vectors, _bytes;
+        private readonly Type _vector;
+        private readonly MethodInfo _create, _multiplyAdd, _multiply, _zero;
+        private readonly DynamicMethod _method;
+        private readonly ILGenerator _il;
+        private readonly LocalBuilder[] _sums;
 
-    private static long Padded(int value, int multiple) => ((long)value + multiple - 1) / multiple * multiple;
+        public Emitter(int vectorBits, int rows, int vectors)
+        {
+            (_rows, _vectors, _bytes) = (rows, vectors, vectorBits / 8);
+            (_vector, var functions) = vectorBits switch
+            {
+                512 => (typeof(Vector512<float>), typeof(Vector512)),
+                256 => (typeof(Vector256<float>), typeof(Vector256)),
+                128 => (typeof(Vector128<float>), typeof(Vector128)),
+                _ => throw new ArgumentOutOfRangeException(nameof(vectorBits), vectorBits, "Vectors have 128, 256 or 512 bits."),
+            };
+            _create = functions.GetMethod("Create", [typeof(float)])!;
+            _multiplyAdd = functions.GetMethod("FusedMultiplyAdd", [_vector, _vector, _vector])!;
+            _multiply = _vector.GetMethod("op_Multiply", [_vector, _vector])!;
+            _zero = _vector.GetProperty("Zero")!.GetMethod!;
+            _method = new DynamicMethod(
+                $"Multiply{rows}x{vectors}Vector{vectorBits}", typeof(void),
+                [typeof(object), typeof(nint), typeof(float*), typeof(nint), typeof(float*), typeof(nint), typeof(float*), typeof(nint), typeof(float), typeof(float)],
+                typeof(GemmKernel));
+            _il = _method.GetILGenerator();
+            _sums = new LocalBuilder[rows * vectors];
+        }
+
+        public Body Emit()
+        {
+            PrefetchBlock();
+            for (int i = 0; i < _sums.Length; i++)
+            {
+                _sums[i] = _il.DeclareLocal(_vector);
+                _il.Emit(OpCodes.Call, _zero);
+                _il.Emit(OpCodes.Stloc, _sums[i]);
+            }
+            var step = _il.DefineLabel();
+            _il.MarkLabel(step);
+            if (_rows > _vectors) StepByRows();
+            else StepByVectors();
+            Advance(A, StrideA);
+            Advance(B, StrideB);
+            _il.Emit(OpCodes.Ldarg, Depth);
+            _il.Emit(OpCodes.Ldc_I4_1);
+            _il.Emit(OpCodes.Sub);
+            _il.Emit(OpCodes.Dup);
+            _il.Emit(OpCodes.Starg, Depth);
+            _il.Emit(OpCodes.Brtrue, step);
+
+            var alpha = Broadcast(() => _il.Emit(OpCodes.Ldarg, Alpha));
+            var merge = _il.DefineLabel();
+            _il.Emit(OpCodes.Ldarg, Beta);
+            _il.Emit(OpCodes.Ldc_R4, 0f);
+            _il.Emit(OpCodes.Bne_Un, merge);
+            StoreBlock(alpha, beta: null);
+            _il.Emit(OpCodes.Ret);
+            _il.MarkLabel(merge);
+            StoreBlock(alpha, Broadcast(() => _il.Emit(OpCodes.Ldarg, Beta)));
+            _il.Emit(OpCodes.Ret);
+            return _method.CreateDelegate<Body>(this);
+        }
+
+        /// <summary>Asks for the block of C, which is needed when the chains are done.</summary>
+        private void PrefetchBlock()
+        {
+            if (!Sse.IsSupported) return;
+            var prefetch = typeof(Sse).GetMethod(nameof(Sse.Prefetch0))!;
+            var row = _il.DeclareLocal(typeof(float*));
+            _il.Emit(OpCodes.Ldarg, C);
+            _il.Emit(OpCodes.Stloc, row);
+            for (int r = 0; r < _rows; r++)
+            {
+                for (int offset = 0; offset < _vectors * _bytes; offset += CacheLine)
+                {
+                    _il.Emit(OpCodes.Ldloc, row);
+                    Add(offset);
+                    _il.Emit(OpCodes.Call, prefetch);
+                }
+                _il.Emit(OpCodes.Ldloc, row);
+                _il.Emit(OpCodes.Ldarg, StrideC);
+                _il.Emit(OpCodes.Add);
+                _il.Emit(OpCodes.Stloc, row);
+            }
+        }
+
+        /// <summary>One k of a block of few vectors: they are loaded, and then one element of a after another meets them.</summary>
+        private void StepByRows()
+        {
+            var b = new LocalBuilder[_vectors];
+            for (int v = 0; v < _vectors; v++) b[v] = LoadB(v);
+            for (int r = 0; r < _rows; r++)
+            {
+                var a = BroadcastA(r);
+                for (int v = 0; v < _vectors; v++) Accumulate(r, v, a, b[v]);
+            }
+        }
+
+        /// <summary>One k of a block of few rows, the other way round.</summary>
+        private void StepByVectors()
+        {
+            var a = new LocalBuilder[_rows];
+            for (int r = 0; r < _rows; r++) a[r] = BroadcastA(r);
+            for (int v = 0; v < _vectors; v++)
+            {
+                var b = LoadB(v);
+                for (int r = 0; r < _rows; r++) Accumulate(r, v, a[r], b);
+            }
+        }
+
+        private void Accumulate(int r, int v, LocalBuilder a, LocalBuilder b)
+        {
+            var sum = _sums[r * _vectors + v];
+            _il.Emit(OpCodes.Ldloc, a);
+            _il.Emit(OpCodes.Ldloc, b);
+            _il.Emit(OpCodes.Ldloc, sum);
+            _il.Emit(OpCodes.Call, _multiplyAdd);
+            _il.Emit(OpCodes.Stloc, sum);
+        }
+
+        /// <summary>c = alpha · s, or fma(alpha, s, beta · c), row by row.</summary>
+        private void StoreBlock(LocalBuilder alpha, LocalBuilder? beta)
+        {
+            for (int r = 0; r < _rows; r++)
+            {
+                for (int v = 0; v < _vectors; v++)
+                {
+                    Address(C, v * _bytes);
+                    _il.Emit(OpCodes.Ldloc, alpha);
+                    _il.Emit(OpCodes.Ldloc, _sums[r * _vectors + v]);
+                    if (beta is null)
+                    {
+                        _il.Emit(OpCodes.Call, _multiply);
+                    }
+                    else
+                    {
+                        _il.Emit(OpCodes.Ldloc, beta);
+                        Address(C, v * _bytes);
+                        LoadVector();
+                        _il.Emit(OpCodes.Call, _multiply);
+                        _il.Emit(OpCodes.Call, _multiplyAdd);
+                    }
+                    _il.Emit(OpCodes.Unaligned, (byte)1);
+                    _il.Emit(OpCodes.Stobj, _vector);
+                }
+                Advance(C, StrideC);
+            }
+        }
+
+        private LocalBuilder LoadB(int v)
+        {
+            Address(B, v * _bytes);
+            LoadVector();
+            return Keep();
+        }
+
+        private LocalBuilder BroadcastA(int r) => Broadcast(() =>
+        {
+            Address(A, r * sizeof(float));
+            _il.Emit(OpCodes.Ldind_R4);
+        });
+
+        private LocalBuilder Broadcast(Action loadNumber)
+        {
+            loadNumber();
+            _il.Emit(OpCodes.Call, _create);
+            return Keep();
+        }
+
+        private LocalBuilder Keep()
+        {
+            var local = _il.DeclareLocal(_vector);
+            _il.Emit(OpCodes.Stloc, local);
+            return local;
+        }
+
+        private void LoadVector()
+        {
+            _il.Emit(OpCodes.Unaligned, (byte)1);
+            _il.Emit(OpCodes.Ldobj, _vector);
+        }
+
+        private void Address(int pointer, int offset)
+        {
+            _il.Emit(OpCodes.Ldarg, pointer);
+            Add(offset);
+        }
+
+        private void Add(int offset)
+        {
+            if (offset == 0) return;
+            _il.Emit(OpCodes.Ldc_I4, offset);
+            _il.Emit(OpCodes.Conv_I);
+            _il.Emit(OpCodes.Add);
+        }
+
+        private void Advance(int pointer, int stride)
+        {
+            _il.Emit(OpCodes.Ldarg, pointer);
+            _il.Emit(OpCodes.Ldarg, stride);
+            _il.Emit(OpCodes.Add);
+            _il.Emit(OpCodes.Starg, pointer);
+        }
+    }
 }

@@ -6,24 +6,25 @@ namespace ClipCuda.Tests.Devices;
 /// <summary>CpuGemm against a triple loop in float64, and its bits against themselves.</summary>
 public sealed class CpuGemmTests
 {
-    private static readonly GemmKernel[] Kernels = [GemmKernel.Wide512, GemmKernel.Low512, GemmKernel.Wide256, GemmKernel.Wide128];
+    private static readonly int[] Widths = [128, 256, 512];
 
-    // Sizes of 1, primes, one less and one more than the tiles of every kernel (14×32, 8×48, 6×16, 8×8) and than a part of K.
+    // Sizes of 1, primes, whole blocks of a kernel (14×32, 8×48), one less and one more than those and than a part of K.
     private static readonly (int M, int N, int K)[] Sizes =
     [
         (1, 1, 1), (1, 33, 7), (29, 1, 5), (13, 31, 1), (15, 33, 383), (14, 32, 384), (7, 17, 385), (113, 259, 11), (130, 67, 771), (2, 3, 1153),
+        (8, 48, 20), (3, 131, 40), (131, 5, 40), (31, 8, 64), (20, 20, 20), (47, 97, 2),
     ];
 
     private static IEnumerable<TestCaseData> Products() =>
-        from kernel in Kernels
+        from width in Widths
         from transposed in new[] { (A: false, B: false), (A: false, B: true), (A: true, B: false), (A: true, B: true) }
-        select new TestCaseData(kernel, transposed.A, transposed.B)
-            .SetArgDisplayNames($"{kernel.Rows}x{kernel.Columns}", transposed.A ? "T" : "N", transposed.B ? "T" : "N");
+        select new TestCaseData(width, transposed.A, transposed.B)
+            .SetArgDisplayNames($"Vector{width}", transposed.A ? "T" : "N", transposed.B ? "T" : "N");
 
     [TestCaseSource(nameof(Products))]
-    public void Equals_the_triple_loop(object kernel, bool transposedA, bool transposedB)
+    public void Equals_the_triple_loop(int vectorBits, bool transposedA, bool transposedB)
     {
-        using var device = new CpuDevice(2, check: true, (GemmKernel)kernel);
+        using var device = new CpuDevice(2, check: true, vectorBits);
         foreach (var (m, n, k) in Sizes)
         {
             foreach (var (alpha, beta) in new[] { (1f, 0f), (0.37f, -1.3f) })
@@ -74,16 +75,6 @@ public sealed class CpuGemmTests
     }
 
     [Test]
-    public void The_kernel_that_wastes_least_is_chosen()
-    {
-        GemmKernel[] kernels = [GemmKernel.Wide512, GemmKernel.Low512];
-        Assert.That(GemmKernel.BestFor(kernels, 2176, 192), Is.SameAs(GemmKernel.Low512), "272 · 8 rows exactly");
-        Assert.That(GemmKernel.BestFor(kernels, 14, 64), Is.SameAs(GemmKernel.Wide512));
-        Assert.That(GemmKernel.BestFor(kernels, 56, 96), Is.SameAs(GemmKernel.Wide512), "both fit: the first");
-        Assert.That(GemmKernel.BestFor(kernels, 1, 48), Is.SameAs(GemmKernel.Low512));
-    }
-
-    [Test]
     public void Does_not_read_c_when_beta_is_zero()
     {
         using var device = new CpuDevice(2, check: false);
@@ -122,24 +113,64 @@ public sealed class CpuGemmTests
         for (int i = 0; i < c.Length; i++) Assert.That(float.IsNaN(c[i]), Is.EqualTo(i / 35 == 4), $"element {i}");
     }
 
-    [Test]
-    public void Bits_do_not_depend_on_threads_or_vector_width()
+    // Large and small, shared and not; few rows or columns, which change places; panels packed once, often and not at all; several
+    // blocks of work along K; and the shapes of a loss over few pairs.
+    private static IEnumerable<Problem> BitProblems()
     {
-        foreach (var (m, n, k, transposedA, transposedB) in new[] { (217, 193, 401, false, true), (95, 300, 64, true, false), (3, 700, 1000, false, false) })
+        yield return new Problem(217, 193, 401, false, true, 0.7f, 1.1f, Padding: 0);
+        yield return new Problem(95, 300, 64, true, false, 0.7f, 1.1f, Padding: 0);
+        yield return new Problem(3, 700, 1000, false, false, 1, 0, Padding: 0);
+        yield return new Problem(3, 700, 1000, false, true, 0.7f, 1.1f, Padding: 1);
+        yield return new Problem(900, 5, 1000, false, false, 0.7f, 1.1f, Padding: 0);
+        yield return new Problem(900, 1, 1200, true, false, 1, 1, Padding: 0);
+        yield return new Problem(130, 129, 3001, true, false, 1, 1, Padding: 0);
+        yield return new Problem(401, 290, 770, false, true, 1, 0, Padding: 3);
+        yield return new Problem(32, 32, 513, false, true, 14.3f, 0, Padding: 0);
+        yield return new Problem(61, 45, 90, false, true, 0.7f, 1.1f, Padding: 2, Batch: 9);
+        yield return new Problem(13, 200, 500, false, true, 1, 0, Padding: 0, Batch: 6, SharedB: true);
+    }
+
+    [TestCaseSource(nameof(BitProblems))]
+    public void Bits_do_not_depend_on_threads_or_vector_width(object of)
+    {
+        var problem = (Problem)of;
+        float[]? first = null;
+        foreach (int vectorBits in Widths)
         {
-            var problem = new Problem(m, n, k, transposedA, transposedB, 0.7f, 1.1f, Padding: 0);
-            float[]? first = null;
-            foreach (var kernel in Kernels)
+            foreach (int threads in new[] { 1, 2, 3, 5 })
             {
-                foreach (int threads in new[] { 1, 2, 3, 5 })
-                {
-                    using var device = new CpuDevice(threads, check: false, kernel);
-                    float[] result = Run(device, problem);
-                    first ??= result;
-                    Assert.That(Bits(result).SequenceEqual(Bits(first)), $"{problem}, {kernel.Name}, {threads} threads");
-                }
+                using var device = new CpuDevice(threads, check: false, vectorBits);
+                float[] result = Run(device, problem);
+                first ??= result;
+                Assert.That(Bits(result).SequenceEqual(Bits(first)), $"{problem}, Vector{vectorBits}, {threads} threads");
             }
         }
+    }
+
+    [Test]
+    public void A_width_that_no_machine_has_is_refused() =>
+        Assert.That(() => new CpuDevice(1, check: false, vectorBits: 1024), Throws.TypeOf<ArgumentOutOfRangeException>());
+
+    [Test]
+    public void Repeated_calls_allocate_nothing()
+    {
+        using var device = new CpuDevice(2, check: false);
+        using var a = Upload(device, Random(200 * 300, 1));
+        using var b = Upload(device, Random(300 * 250, 2));
+        using var c = device.Allocate(200 * 250 * sizeof(float), "C");
+        GemmCall[] calls =
+        [
+            new(200, 250, 300, new(a.Start, 300), new(b.Start, 300, Transposed: true), new(c.Start, 250)),
+            new(200, 3, 300, new(a.Start, 300), new(b.Start, 250), new(c.Start, 250)),
+            new(7, 7, 7, new(a.Start, 7), new(b.Start, 7), new(c.Start, 7)),
+        ];
+        long before = 0;
+        for (int round = 0; round < 4; round++)
+        {
+            if (round == 2) before = GC.GetAllocatedBytesForCurrentThread();
+            foreach (var call in calls) device.Gemm(call);
+        }
+        Assert.That(GC.GetAllocatedBytesForCurrentThread() - before, Is.Zero);
     }
 
     [Test]
