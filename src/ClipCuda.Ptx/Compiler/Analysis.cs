@@ -1,3 +1,5 @@
+using System.Numerics;
+
 namespace ClipCuda.Ptx.Compiler;
 
 internal enum ValueKind
@@ -226,14 +228,14 @@ internal sealed class Analysis
             case Native.Minimum or Native.Maximum when native.In is Number.S32 or Number.U32 && _daring != Daring.Plain:
                 int affine = sources[0].IsAffine ? 0 : 1;
                 return sources[1 - affine].IsUniform && Stride(affine) is > 0 and < 1 << 20 ? sources[affine] : ValueClass.Varying;
-            case Native.ShiftRight when native.In is Number.U32 && LaneAligned(0) && Constant(1, out long count) && count is >= 5 and < 32:
-                return ValueClass.Uniform;
-            case Native.And when native.In is Number.U32 && sources[1].IsUniform && LaneAligned(0) && Constant(1, out long mask) && (mask & 31) == 31:
-                return ValueClass.Affine(1);
-            case Native.And when native.In is Number.U32 && sources[1].IsUniform && LaneAligned(0) && Constant(1, out long mask) && (mask & 31) == 0:
-                return ValueClass.Uniform;
-            case Native.Or when native.In is Number.U32 && sources[1].IsUniform && LaneAligned(0) && Constant(1, out long bits) && (bits & 31) == 0:
-                return ValueClass.Affine(1);
+            // The lanes differ in the low bits only: shifted out or masked away, nothing of them is left.
+            case Native.ShiftRight when native.In is Number.U32 or Number.U64 && LaneBits(0) is > 0 and var bits && Constant(1, out long count) && count is >= 0 and < 32:
+                return count >= bits ? ValueClass.Uniform : Stride(0) % (1L << (int)count) == 0 ? ValueClass.Affine(Stride(0) >> (int)count) : ValueClass.Varying;
+            case Native.And when LaneBits(0) is > 0 and var bits && Constant(1, out long mask):
+                return Masked(bits, mask, Stride(0));
+            // No bit is set in both: their sum.
+            case Native.Or when Disjoint(FactsOf(operation, 0), FactsOf(operation, 1)):
+                return ValueClass.Affine(Stride(0) + Stride(1));
             default:
                 return ValueClass.Varying;
         }
@@ -257,8 +259,21 @@ internal sealed class Analysis
         // Whether lanes of a 32-bit value stay neighbours when it is widened: known, or tested before.
         bool Widens(int s) => sources[s].IsUniform || (Math.Abs(Stride(s)) < 1 << 20 && (_daring != Daring.Plain || FactsOf(operation, s).IsSmall));
 
-        bool LaneAligned(int s) => sources[s] == ValueClass.Affine(1) && FactsOf(operation, s).LaneAligned;
+        int LaneBits(int s) => sources[s].IsAffine && sources[1 - s].IsUniform ? FactsOf(operation, s).LaneBits : 0;
+
+        // A mask that takes all bits in which lanes differ, or none of them.
+        static ValueClass Masked(int bits, long mask, long stride)
+        {
+            long lanes = (1L << bits) - 1;
+            if ((mask & lanes) == 0) return ValueClass.Uniform;
+            long used = long.IsPow2(stride) ? lanes & -stride : lanes;
+            return (mask & used) == used ? ValueClass.Affine(stride) : ValueClass.Varying;
+        }
     }
+
+    private static bool Disjoint(Facts a, Facts b) => (a.IsSmall && b.Zeros >= BitLength(a.High)) || (b.IsSmall && a.Zeros >= BitLength(b.High));
+
+    private static int BitLength(long value) => 64 - BitOperations.LeadingZeroCount((ulong)value);
 
     private Facts FactsOf(Operation operation, int s)
     {
@@ -270,10 +285,12 @@ internal sealed class Analysis
 
     private Facts FactsOfSpecial(string special) => special switch
     {
-        "%laneid" => new(0, 31, true),
-        "%tid.x" => new(0, (_entry.MaxThreadsPerBlock > 0 ? _entry.MaxThreadsPerBlock : 1024) - 1, true),
-        "%tid.y" or "%tid.z" => new(0, 1023, false),
-        "%ntid.x" or "%ntid.y" or "%ntid.z" => new(1, 1024, false),
+        "%laneid" => new(0, 31, 0, 5),
+        "%tid.x" => new(0, (_entry.MaxThreadsPerBlock > 0 ? _entry.MaxThreadsPerBlock : 1024) - 1, 0, 5),
+        "%tid.y" or "%tid.z" => new(0, 1023, 0, 0),
+        "%ntid.x" or "%ntid.y" or "%ntid.z" => new(1, 1024, 0, 0),
+        // The limit of a grid in x (CUDA C++ Programming Guide, Technical Specifications); y and z have less.
+        "%ctaid.x" or "%ctaid.y" or "%ctaid.z" => new(0, int.MaxValue - 1, 0, 0),
         _ => Facts.None,
     };
 
@@ -284,23 +301,33 @@ internal sealed class Analysis
         _facts[definition] = Facts.None;
         if (definition.Kind != OperationKind.Pure || definition.Destinations.Length != 1) return Facts.None;
         var native = Natives.Get(definition.Opcode);
-        if (native.Out is not (Number.S32 or Number.U32)) return Facts.None;
+        if (native.Out is Number.F32 or Number.Predicate) return Facts.None;
         var a = definition.Sources.Length > 0 ? FactsOf(definition, 0) : Facts.None;
         var b = definition.Sources.Length > 1 ? FactsOf(definition, 1) : Facts.None;
+        bool constant = b.Low == b.High;
         var result = native.Kind switch
         {
             Native.Move => a,
-            Native.Add when a.IsSmall && b.IsSmall => new(a.Low + b.Low, a.High + b.High, (a.LaneAligned && b.IsMultipleOf32) || (b.LaneAligned && a.IsMultipleOf32)),
-            Native.Multiply when a.IsSmall && b.IsSmall => new(a.Low * b.Low, a.High * b.High, false),
-            Native.ShiftLeft when a.IsSmall && b.Low == b.High && b.Low is >= 0 and < 31 => new(a.Low << (int)b.Low, a.High << (int)b.Low, false),
-            Native.ShiftRight when a.IsSmall && b.Low == b.High && b.Low is >= 0 and < 32 => new(a.Low >> (int)b.Low, a.High >> (int)b.Low, false),
-            // The low five bits of tid.x are the lane; those of a sum with a multiple of 32 too.
-            Native.And when b.Low == b.High && b.Low >= 0 => new(0, a.IsSmall ? Math.Min(a.High, b.High) : b.High, a.LaneAligned && (b.Low & 31) == 31),
-            Native.Or when a.IsSmall && b.IsSmall => new(Math.Max(a.Low, b.Low), a.High + b.High, (a.LaneAligned && b.IsMultipleOf32) || (b.LaneAligned && a.IsMultipleOf32)),
+            Native.Extend => a.IsSmall ? a : a with { Low = long.MinValue, High = long.MaxValue },
+            Native.Add => Bounded(a.Low + b.Low, a.High + b.High, Math.Min(a.Zeros, b.Zeros), SumBits()),
+            Native.Multiply or Native.MultiplyWide => Bounded(a.Low * b.Low, a.High * b.High, a.Zeros + b.Zeros, constant && b.Low > 0 && long.IsPow2(b.Low) ? ShiftedBits(b.Zeros) : 0),
+            Native.ShiftLeft when constant && b.Low is >= 0 and < 31 => Bounded(a.Low << (int)b.Low, a.High << (int)b.Low, a.Zeros + (int)b.Low, ShiftedBits((int)b.Low)),
+            Native.ShiftRight when constant && b.Low is >= 0 and < 31 => Bounded(a.Low >> (int)b.Low, a.High >> (int)b.Low, 0, a.LaneBits > b.Low ? a.LaneBits - (int)b.Low : 0),
+            // The low five bits of tid.x are the lane; those of a sum with a multiple of 32 too. A mask leaves what it takes where it is.
+            Native.And when constant && b.Low >= 0 => new(0, a.IsSmall ? Math.Min(a.High, b.High) : b.High, Math.Max(a.Zeros, b.Zeros), a.LaneBits),
+            Native.Or when a.IsSmall && b.IsSmall => Bounded(Math.Max(a.Low, b.Low), a.High + b.High, Math.Min(a.Zeros, b.Zeros), SumBits()),
+            Native.Or => Facts.None with { Zeros = Math.Min(a.Zeros, b.Zeros) },
             _ => Facts.None,
         };
-        if (result.High > int.MaxValue) result = Facts.None;
         return _facts[definition] = result;
+
+        // Of numbers that are not small only the trailing zeros are kept: they survive a wrap.
+        Facts Bounded(long low, long high, int zeros, int laneBits) =>
+            a.IsSmall && b.IsSmall && high <= int.MaxValue ? new(low, high, zeros, laneBits) : Facts.None with { Zeros = zeros };
+
+        int SumBits() => a.LaneBits > 0 && b.LaneBits == 0 && b.Zeros >= a.LaneBits ? a.LaneBits : b.LaneBits > 0 && a.LaneBits == 0 && a.Zeros >= b.LaneBits ? b.LaneBits : 0;
+
+        int ShiftedBits(int count) => a.LaneBits > 0 ? a.LaneBits + count : 0;
     }
 
     private void Classify()
@@ -419,16 +446,15 @@ internal sealed class Analysis
     }
 
     /// <param name="Low">Least value in any lane, read as a signed number.</param>
-    /// <param name="LaneAligned">The low five bits are the lane.</param>
-    private readonly record struct Facts(long Low, long High, bool LaneAligned)
+    /// <param name="Zeros">Bits at the low end that are 0 in all lanes.</param>
+    /// <param name="LaneBits">If not 0, lanes differ in so many bits at the low end and no others: those bits are lane times stride, and 0 in lane 0.</param>
+    private readonly record struct Facts(long Low, long High, int Zeros, int LaneBits)
     {
-        public static readonly Facts None = new(long.MinValue, long.MaxValue, false);
+        public static readonly Facts None = new(long.MinValue, long.MaxValue, 0, 0);
 
-        public static Facts Of(long value) => new((int)value, (int)value, false);
+        public static Facts Of(long value) => new((int)value, (int)value, value == 0 ? 32 : BitOperations.TrailingZeroCount(value), 0);
 
         /// <summary>Not negative, and far from overflow: widening it as signed or unsigned is the same.</summary>
         public bool IsSmall => Low >= 0 && High <= int.MaxValue;
-
-        public bool IsMultipleOf32 => Low == High && (Low & 31) == 0;
     }
 }

@@ -27,6 +27,9 @@ internal sealed partial class Emitter
     private readonly Dictionary<int, LocalBuilder> _waiting = [];
     private readonly List<Action> _outOfLine = [];
     private readonly LocalBuilder _current;
+    private readonly HashSet<int> _handedOver = [];
+    private readonly Label _handOver;
+    private bool _handsOver;
     private LocalBuilder[] _maskVectors = [];
 
     private Emitter(CompiledVersion version, ResumePoint entry, Func<ResumePoint, int> resumeNumber, ILGenerator il)
@@ -39,6 +42,7 @@ internal sealed partial class Emitter
         _segment = Reach(entry);
         _places = new Allocation(_segment, LiveAt(entry), _blocks, _graph, _webs, _analysis, _inlining, _isa, il);
         _current = il.DeclareLocal(typeof(int));
+        _handOver = il.DefineLabel();
     }
 
     /// <summary>Compiles from a resume point on; <paramref name="arenaBytes"/> is what the method spills.</summary>
@@ -128,6 +132,7 @@ internal sealed partial class Emitter
         }
         // Grows while it is written.
         for (int i = 0; i < _outOfLine.Count; i++) _outOfLine[i]();
+        WriteHandOver();
     }
 
     private void WriteBlock(int b)
@@ -304,21 +309,36 @@ internal sealed partial class Emitter
         _il.Emit(OpCodes.Ret);
     }
 
-    /// <summary>Leaves everything in the frame for a less daring version to go on with.</summary>
+    /// <summary>Leaves everything to a less daring version; all places of a method share the code that writes the frame.</summary>
     private void HandOver(int b, ResumePoint point)
     {
-        foreach (int web in LiveAt(point with { Daring = _version.Daring }).Where(_places.Has)) StoreToFrame(web);
-        StoreState(nameof(WarpState.Lanes), () => PushCurrent(b));
+        _handsOver = true;
+        _handedOver.UnionWith(LiveAt(point with { Daring = _version.Daring }));
+        PushCurrent(b);
+        _il.Emit(OpCodes.Stloc, _current);
+        Constant(_resumeNumber(point) * 2 + 1);
+        _il.Emit(OpCodes.Br, _handOver);
+    }
+
+    /// <summary>Writes what any of the places needs. Of a place's dead webs it writes whatever is in their registers, which nobody reads.</summary>
+    private void WriteHandOver()
+    {
+        if (!_handsOver) return;
+        var number = Temporary(typeof(int), 0);
+        _il.MarkLabel(_handOver);
+        _il.Emit(OpCodes.Stloc, number);
+        foreach (int web in _handedOver.Where(_places.Has).Order()) StoreToFrame(web);
+        StoreState(nameof(WarpState.Lanes), () => _il.Emit(OpCodes.Ldloc, _current));
         foreach (int waiting in Enumerable.Range(0, _blocks.Count).Where(q => _version.Kernel.MayWait(q)))
         {
             State(nameof(WarpState.Masks), OpCodes.Ldind_I);
             Constant(4 * waiting);
             _il.Emit(OpCodes.Add);
-            if (_analysis.Waiting[b][waiting]) _il.Emit(OpCodes.Ldloc, _waiting[waiting]);
+            if (_waiting.TryGetValue(waiting, out var mask)) _il.Emit(OpCodes.Ldloc, mask);
             else Constant(0);
             _il.Emit(OpCodes.Stind_I4);
         }
-        Constant(_resumeNumber(point) * 2 + 1);
+        _il.Emit(OpCodes.Ldloc, number);
         _il.Emit(OpCodes.Ret);
     }
 
@@ -391,7 +411,12 @@ internal sealed partial class Emitter
         }
     }
 
-    private void Constant(int value) => _il.Emit(OpCodes.Ldc_I4, value);
+    /// <summary>In the shortest form: the length of the IL counts (see <see cref="ConstantVectors"/>).</summary>
+    private void Constant(int value)
+    {
+        if (value is >= sbyte.MinValue and <= sbyte.MaxValue) _il.Emit(OpCodes.Ldc_I4_S, (sbyte)value);
+        else _il.Emit(OpCodes.Ldc_I4, value);
+    }
 
     /// <summary>Pushes a field of the warp's state.</summary>
     private void State(string field, OpCode load)

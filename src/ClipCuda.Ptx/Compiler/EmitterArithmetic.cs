@@ -355,39 +355,41 @@ internal sealed partial class Emitter
         }
         else if (!IsWide(type))
         {
-            CompareIntegers(part);
+            PushIntegerCompare(operation, native, part);
         }
         else
         {
-            CompareIntegers(2 * part);
-            CompareIntegers(2 * part + 1);
+            PushIntegerCompare(operation, native, 2 * part);
+            PushIntegerCompare(operation, native, 2 * part + 1);
             Call(_isa, "Narrow", typeof(long), 2);
         }
         if (native.Combine == Native.Move) return;
         PushVector(operation.Sources[2], ValueType.Predicate, part);
         Call(_isa, native.Combine == Native.And ? "BitwiseAnd" : "BitwiseOr", typeof(int), 2);
+    }
 
-        void CompareIntegers(int p)
+    /// <summary>Pushes a part of a comparison of integers, as a mask of their width.</summary>
+    private void PushIntegerCompare(Operation operation, NativeOperation native, int part)
+    {
+        var type = TypeOf(native.In);
+        var element = ElementOf(type);
+        bool unsigned = native.In is Number.U32 or Number.U64 && native.Comparison is not (Comparison.Equal or Comparison.NotEqual);
+        var compared = !unsigned ? element : element == typeof(int) ? typeof(uint) : typeof(ulong);
+        for (int s = 0; s < 2; s++)
         {
-            var element = ElementOf(type);
-            bool unsigned = native.In is Number.U32 or Number.U64 && native.Comparison is not (Comparison.Equal or Comparison.NotEqual);
-            var compared = !unsigned ? element : element == typeof(int) ? typeof(uint) : typeof(ulong);
-            for (int s = 0; s < 2; s++)
-            {
-                PushVector(operation.Sources[s], type, p);
-                Cast(_isa, element, compared);
-            }
-            Call(_isa, native.Comparison switch
-            {
-                Comparison.Equal or Comparison.NotEqual => "Equals",
-                Comparison.Less => "LessThan",
-                Comparison.LessOrEqual => "LessThanOrEqual",
-                Comparison.Greater => "GreaterThan",
-                _ => "GreaterThanOrEqual",
-            }, compared, 2);
-            Cast(_isa, compared, element);
-            if (native.Comparison == Comparison.NotEqual) Call(_isa, "OnesComplement", element, 1);
+            PushVector(operation.Sources[s], type, part);
+            Cast(_isa, element, compared);
         }
+        Call(_isa, native.Comparison switch
+        {
+            Comparison.Equal or Comparison.NotEqual => "Equals",
+            Comparison.Less => "LessThan",
+            Comparison.LessOrEqual => "LessThanOrEqual",
+            Comparison.Greater => "GreaterThan",
+            _ => "GreaterThanOrEqual",
+        }, compared, 2);
+        Cast(_isa, compared, element);
+        if (native.Comparison == Comparison.NotEqual) Call(_isa, "OnesComplement", element, 1);
     }
 
     private void PushIntegerVectors(Operation operation, NativeOperation native, int part)

@@ -21,8 +21,6 @@ internal sealed partial class Emitter
         if (from != to) _il.Emit(OpCodes.Call, isa.As(from, to));
     }
 
-    // ---- Scalars
-
     /// <summary>Pushes the scalar of a uniform or affine operand.</summary>
     private void PushScalar(Source source, ValueType want)
     {
@@ -99,8 +97,6 @@ internal sealed partial class Emitter
     private static bool IsWide(ValueType type) => type is ValueType.Bits64 or ValueType.Double;
 
     private void StoreScalar(int web) => _il.Emit(OpCodes.Stloc, _places[web].Locals[0]);
-
-    // ---- Vectors
 
     /// <summary>Pushes a part of an operand as a vector, whatever its class.</summary>
     private void PushVector(Source source, ValueType want, int part)
@@ -229,19 +225,21 @@ internal sealed partial class Emitter
         Call(_isa, "Create", element, 1);
         if (!value.IsAffine) return;
         int lanes = _isa.Bytes / (IsWide(type) ? 8 : 4);
-        PushLaneMultiples(value.Step, part * lanes, lanes, IsWide(type));
+        PushLaneMultiples(value.Step, part * lanes, IsWide(type));
         Call(_isa, "Add", element, 2);
     }
 
     /// <summary>Pushes the constant (first + i) · stride of each lane i.</summary>
-    private void PushLaneMultiples(long stride, int first, int lanes, bool wide)
+    private void PushLaneMultiples(long stride, int first, bool wide)
     {
-        for (int lane = 0; lane < lanes; lane++)
-        {
-            if (wide) _il.Emit(OpCodes.Ldc_I8, (first + lane) * stride);
-            else Constant((int)((first + lane) * stride));
-        }
-        _il.Emit(OpCodes.Call, _isa.CreateOfElements(wide ? typeof(long) : typeof(int)));
+        PushConstantAt(ConstantVectors.LaneMultiples(first, stride, wide), wide ? typeof(long) : typeof(int));
+    }
+
+    private void PushConstantAt(nint address, Type element)
+    {
+        _il.Emit(OpCodes.Ldc_I8, address);
+        _il.Emit(OpCodes.Conv_I);
+        _il.Emit(OpCodes.Ldobj, _isa.Vector(element));
     }
 
     /// <summary>From the pointer on the stack plus an offset.</summary>
@@ -259,12 +257,25 @@ internal sealed partial class Emitter
         _il.Emit(OpCodes.Stobj, _isa.Vector(element));
     }
 
-    // ---- Masks
-
     /// <summary>Pushes which lanes hold a predicate, as 32 bits.</summary>
     private void PushBits(int web)
     {
         int parts = PartsOf(ValueType.Predicate);
+        if (_inlining.Of(web) is { Kind: OperationKind.Pure } inner && Natives.Get(inner.Opcode) is { Kind: Native.Compare, In: Number.S64 or Number.U64, Combine: Native.Move } native)
+        {
+            // Bits straight from the 64-bit comparison, without narrowing its mask.
+            for (int p = 0; p < 2 * parts; p++)
+            {
+                PushIntegerCompare(inner, native, p);
+                Call(_isa, "ExtractMostSignificantBits", typeof(long), 1);
+                _il.Emit(OpCodes.Conv_U4);
+                if (p == 0) continue;
+                Constant(p * _isa.Lanes / 2);
+                _il.Emit(OpCodes.Shl);
+                _il.Emit(OpCodes.Or);
+            }
+            return;
+        }
         for (int p = 0; p < parts; p++)
         {
             PushVector(new Source(web), ValueType.Predicate, p);
@@ -319,14 +330,8 @@ internal sealed partial class Emitter
         PushLaneBits();
         Call(_isa, "Equals", typeof(int), 2);
 
-        void PushLaneBits()
-        {
-            for (int lane = 0; lane < _isa.Lanes; lane++) Constant(1 << (part * _isa.Lanes + lane));
-            _il.Emit(OpCodes.Call, _isa.CreateOfElements(typeof(int)));
-        }
+        void PushLaneBits() => PushConstantAt(ConstantVectors.LaneBits + 4 * part * _isa.Lanes, typeof(int));
     }
-
-    // ---- The frame
 
     private void LoadFromFrame(int web)
     {
