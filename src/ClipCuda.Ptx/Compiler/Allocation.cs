@@ -2,32 +2,40 @@ using System.Reflection.Emit;
 
 namespace ClipCuda.Ptx.Compiler;
 
-/// <summary>Where a web lives in a compiled method: IL locals, one a vector or one for a scalar, or a piece of the spill arena.</summary>
-internal sealed record Place(LocalBuilder[] Locals, int Arena)
+/// <summary>
+/// Where a web lives in a compiled method: IL locals, one a vector or one for a scalar; or memory at an offset, in the warp's frame if the web
+/// has a place there, so that it need not be moved at barriers, else in the spill arena.
+/// </summary>
+internal sealed record Place(LocalBuilder[] Locals, int Offset, bool InFrame = false)
 {
     public bool IsSpilled => Locals.Length == 0;
 }
 
 /// <summary>
 /// Registers for one method, by linear scan over the webs' live intervals. The processor has 16 or 32 vector registers; what would not fit is
-/// kept in an aligned arena instead of the JIT's own unaligned spill slots, the seldom used first. Locals are used again
-/// when their web is dead: the JIT gives up optimising beyond some hundreds.
+/// kept in aligned memory instead of the JIT's own unaligned spill slots, the seldom used first. Locals are used again
+/// when their web is dead: the JIT gives up optimising beyond some hundreds. An innermost loop takes what it uses of the spilled into
+/// registers of its own: loaded where it is entered, stored where it is left.
 /// </summary>
 internal sealed class Allocation
 {
     private readonly Dictionary<int, Place> _places = [];
+    private readonly Dictionary<Loop, Dictionary<int, Place>> _loopPlaces = [];
 
     /// <param name="segment">The method's blocks in layout order.</param>
     /// <param name="entry">Webs that are live where the method begins.</param>
-    public Allocation(IReadOnlyList<int> segment, IEnumerable<int> entry, List<BasicBlock> blocks, FlowGraph graph, Webs webs, Analysis analysis, Inlining inlining, VectorIsa isa, ILGenerator il)
+    public Allocation(IReadOnlyList<int> segment, IEnumerable<int> entry, List<BasicBlock> blocks, FlowGraph graph, Webs webs, Analysis analysis, Inlining inlining, FrameLayout frame, VectorIsa isa, ILGenerator il)
     {
         var intervals = new Dictionary<int, Interval>();
+        var loops = new Dictionary<Loop, LoopUse>();
+        LoopUse? inside = null;
         foreach (int web in entry) Touch(web, -1, 0);
         int at = 0;
         foreach (int b in segment)
         {
             double weight = Math.Pow(10, Math.Min(graph.DepthOf(b), 4));
             int start = at;
+            inside = graph.LoopOf[b] is { } loop && graph.IsInnermost(loop) ? loops.TryGetValue(loop, out var known) ? known : loops[loop] = new LoopUse(start) : null;
             foreach (var operation in blocks[b].Operations)
             {
                 at++;
@@ -48,8 +56,11 @@ internal sealed class Allocation
                     Touch(web, at, 0);
                 }
             }
+            if (inside is not null) inside.Last = at;
         }
-        Scan(intervals.Values.OrderBy(i => i.First).ThenBy(i => i.Web), webs, analysis, isa, il);
+        inside = null;
+        Scan(intervals.Values.OrderBy(i => i.First).ThenBy(i => i.Web), webs, analysis, frame, isa, il);
+        foreach (var (loop, use) in loops) GiveRegisters(loop, use, intervals, webs, isa, il);
 
         void Touch(int web, int position, double weight)
         {
@@ -63,12 +74,19 @@ internal sealed class Allocation
             interval.First = Math.Min(interval.First, position);
             interval.Last = Math.Max(interval.Last, position);
             interval.Weight += weight;
+            if (inside is not null && weight > 0) inside.Refs[web] = inside.Refs.GetValueOrDefault(web) + 1;
         }
     }
 
     public int ArenaBytes { get; private set; }
 
     public Place this[int web] => _places[web];
+
+    /// <summary>Where a web is while a loop runs.</summary>
+    public Place In(Loop? loop, int web) => loop is not null && _loopPlaces.TryGetValue(loop, out var places) && places.TryGetValue(web, out var place) ? place : _places[web];
+
+    /// <summary>The webs that a loop has in registers of its own.</summary>
+    public IEnumerable<int> HeldBy(Loop? loop) => loop is not null && _loopPlaces.TryGetValue(loop, out var places) ? places.Keys : [];
 
     public bool Has(int web) => _places.ContainsKey(web);
 
@@ -88,7 +106,7 @@ internal sealed class Allocation
         _ => typeof(int),
     };
 
-    private void Scan(IEnumerable<Interval> intervals, Webs webs, Analysis analysis, VectorIsa isa, ILGenerator il)
+    private void Scan(IEnumerable<Interval> intervals, Webs webs, Analysis analysis, FrameLayout frame, VectorIsa isa, ILGenerator il)
     {
         var free = new Dictionary<Type, Stack<LocalBuilder>>();
         var freeArena = new Dictionary<int, Stack<int>>();
@@ -107,15 +125,15 @@ internal sealed class Allocation
             foreach (var done in active.Where(a => a.Last < interval.First).ToList())
             {
                 active.Remove(done);
-                used -= done.Registers(webs);
+                used -= done.Registers;
             }
             active.Add(interval);
-            used += interval.Registers(webs);
+            used += interval.Registers;
             while (used > budget && active.Where(a => a.IsVector).MinBy(a => a.Weight / (a.Last - a.First + 1)) is { } least)
             {
                 least.Spilled = true;
                 active.Remove(least);
-                used -= least.Registers(webs);
+                used -= least.Registers;
             }
         }
         active.Clear();
@@ -125,12 +143,17 @@ internal sealed class Allocation
             {
                 active.Remove(done);
                 var place = _places[done.Web];
-                if (place.IsSpilled) ArenaOf(done.Parts).Push(place.Arena);
+                if (place.IsSpilled && !place.InFrame) ArenaOf(done.Parts).Push(place.Offset);
                 foreach (var local in place.Locals) LocalsOf(local.LocalType).Push(local);
             }
             active.Add(interval);
             if (interval.Spilled)
             {
+                if (frame.HoldsVectors(interval.Web) && analysis.Classes[interval.Web].Kind == ValueKind.Varying)
+                {
+                    _places.Add(interval.Web, new Place([], frame.OffsetOf(interval.Web), InFrame: true));
+                    continue;
+                }
                 if (!ArenaOf(interval.Parts).TryPop(out int offset))
                 {
                     offset = ArenaBytes;
@@ -150,6 +173,25 @@ internal sealed class Allocation
         Stack<int> ArenaOf(int parts) => freeArena.TryGetValue(parts, out var stack) ? stack : freeArena[parts] = [];
     }
 
+    private void GiveRegisters(Loop loop, LoopUse use, Dictionary<int, Interval> intervals, Webs webs, VectorIsa isa, ILGenerator il)
+    {
+        // What is in registers anyway while the loop runs, at the worst moment: where it begins, or where one more value begins.
+        var others = intervals.Values.Where(i => !i.Spilled && i.IsVector && i.Last >= use.First && i.First <= use.Last).ToList();
+        int most = others.Select(i => Math.Max(i.First, use.First)).Distinct()
+            .Select(at => others.Where(i => i.First <= at && i.Last >= at).Sum(i => i.Parts)).DefaultIfEmpty(0).Max();
+        int left = isa.Registers - 6 - most;
+        var places = new Dictionary<int, Place>();
+        foreach (var (web, _) in use.Refs.OrderByDescending(r => r.Value).ThenBy(r => r.Key))
+        {
+            var interval = intervals[web];
+            if (!interval.Spilled || interval.Parts > left) continue;
+            left -= interval.Parts;
+            var type = isa.Vector(ElementOf(webs.Types[web]));
+            places.Add(web, new Place([.. Enumerable.Range(0, interval.Parts).Select(_ => il.DeclareLocal(type))], 0));
+        }
+        if (places.Count > 0) _loopPlaces.Add(loop, places);
+    }
+
     /// <summary>How a uniform value or the base of an affine one is kept; a float in lane 0 of a small vector, so that scalars and vectors share their code.</summary>
     public static Type ScalarType(ValueType type) => type switch
     {
@@ -157,6 +199,16 @@ internal sealed class Allocation
         ValueType.Bits64 or ValueType.Double => typeof(long),
         _ => typeof(int),
     };
+
+    private sealed class LoopUse(int first)
+    {
+        public int First { get; } = first;
+
+        public int Last { get; set; }
+
+        /// <summary>How often each web is mentioned in it.</summary>
+        public Dictionary<int, int> Refs { get; } = [];
+    }
 
     private sealed class Interval
     {
@@ -168,6 +220,7 @@ internal sealed class Allocation
         public bool IsVector;
         public bool Spilled;
 
-        public int Registers(Webs webs) => IsVector ? Parts : webs.Types[Web] == ValueType.Float ? 1 : 0;
+        /// <summary>Scalars are left to the JIT, which spills the seldom used ones.</summary>
+        public int Registers => IsVector ? Parts : 0;
     }
 }

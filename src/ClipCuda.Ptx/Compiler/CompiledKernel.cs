@@ -5,16 +5,19 @@ internal sealed class FrameLayout
 {
     private readonly int[] _offsets;
     private readonly bool[] _scalar;
+    private readonly bool[] _held;
 
     /// <param name="isScalar">Whether a web is uniform in every version.</param>
     public FrameLayout(FlowGraph graph, Webs webs, Func<int, bool> isScalar)
     {
         _offsets = new int[webs.Count];
         _scalar = new bool[webs.Count];
+        _held = new bool[webs.Count];
         var live = new BitSet(webs.Count);
         foreach (int b in graph.Order) live.UnionWith(webs.LiveIn[b]);
         foreach (int web in live.Items())
         {
+            _held[web] = true;
             _scalar[web] = isScalar(web);
             _offsets[web] = Bytes;
             Bytes += _scalar[web] ? 64 : webs.Types[web] is ValueType.Bits64 or ValueType.Double ? 256 : 128;
@@ -26,6 +29,9 @@ internal sealed class FrameLayout
     public bool IsScalar(int web) => _scalar[web];
 
     public int OffsetOf(int web) => _offsets[web];
+
+    /// <summary>The frame has room for all parts of the web.</summary>
+    public bool HoldsVectors(int web) => _held[web] && !_scalar[web];
 }
 
 /// <summary>One way to compile a kernel: what is assumed of its lanes.</summary>
@@ -108,6 +114,14 @@ internal sealed class CompiledKernel
     public int ArenaBytes { get; private set; }
 
     public bool UsesHandlers => Graph.Order.Any(b => Blocks[b].Operations.Any(o => _versions.Any(v => o.Kind == OperationKind.Fallback || (o.Kind == OperationKind.Pure && !VectorForm.Exists(o, v.Analysis)))));
+
+    /// <summary>How a register's bits are kept, its floats aside.</summary>
+    public ValueType TypeOf(int register) => Entry.Registers[register].Bits switch
+    {
+        1 => ValueType.Predicate,
+        64 => ValueType.Bits64,
+        _ => ValueType.Bits32,
+    };
 
     public int CodeIndexOf(int origin) => _codeIndex[origin];
 

@@ -30,6 +30,9 @@ internal sealed partial class Emitter
     private readonly HashSet<int> _handedOver = [];
     private readonly Label _handOver;
     private bool _handsOver;
+
+    /// <summary>The loop of the block that is being written.</summary>
+    private Loop? _loop;
     private LocalBuilder[] _maskVectors = [];
 
     private Emitter(CompiledVersion version, ResumePoint entry, Func<ResumePoint, int> resumeNumber, ILGenerator il)
@@ -40,7 +43,7 @@ internal sealed partial class Emitter
             (version.Kernel.Blocks, version.Kernel.Graph, version.Kernel.Webs, version.Analysis, version.Inlining, version.Kernel.NaNs, version.Kernel.Frame, version.Isa);
         _il = il;
         _segment = Reach(entry);
-        _places = new Allocation(_segment, LiveAt(entry), _blocks, _graph, _webs, _analysis, _inlining, _isa, il);
+        _places = new Allocation(_segment, LiveAt(entry), _blocks, _graph, _webs, _analysis, _inlining, _frame, _isa, il);
         _current = il.DeclareLocal(typeof(int));
         _handOver = il.DefineLabel();
     }
@@ -118,12 +121,13 @@ internal sealed partial class Emitter
         foreach (int web in LiveAt(entry).Where(_places.Has).Order()) LoadFromFrame(web);
         if (entry.AtBranch)
         {
+            foreach (int web in _places.HeldBy(_graph.LoopOf[entry.Block])) MoveParts(web, _places[web], _places.In(_graph.LoopOf[entry.Block], web));
             State(nameof(WarpState.Condition), OpCodes.Ldind_I4);
             Part(entry.Block);
         }
         else
         {
-            _il.Emit(OpCodes.Br, _labels[entry.Block]);
+            Jump(-1, entry.Block);
         }
         foreach (int b in _segment)
         {
@@ -139,6 +143,7 @@ internal sealed partial class Emitter
     {
         var block = _blocks[b];
         _maskVectors = [];
+        _loop = _graph.LoopOf[b];
         foreach (var operation in block.Operations)
         {
             if (_analysis.NeedsTest(operation)) WriteTest(operation);
@@ -224,7 +229,7 @@ internal sealed partial class Emitter
             _il.Emit(OpCodes.Not);
             _il.Emit(OpCodes.And);
         });
-        Dispatch(_graph.InOrder(b, _analysis.Waiting[b].Items().Concat([block.Target, block.Next])), lastIsCertain: true);
+        Dispatch(b, _graph.InOrder(b, _analysis.Waiting[b].Items().Concat([block.Target, block.Next])), lastIsCertain: true);
     }
 
     private void AddToWaiting(int block, Action push)
@@ -241,7 +246,7 @@ internal sealed partial class Emitter
         if (order[0] != target)
         {
             AddToWaiting(target, () => PushCurrent(b));
-            Dispatch(order, lastIsCertain: true);
+            Dispatch(b, order, lastIsCertain: true);
             return;
         }
         if (_analysis.Waiting[b][target])
@@ -253,11 +258,17 @@ internal sealed partial class Emitter
             Constant(0);
             _il.Emit(OpCodes.Stloc, _waiting[target]);
         }
-        _il.Emit(OpCodes.Br, _labels[target]);
+        Jump(b, target);
+    }
+
+    private void Jump(int from, int to)
+    {
+        CrossLoops(from, to);
+        _il.Emit(OpCodes.Br, _labels[to]);
     }
 
     /// <summary>On to the first block where somebody waits.</summary>
-    private void Dispatch(List<int> order, bool lastIsCertain)
+    private void Dispatch(int b, List<int> order, bool lastIsCertain)
     {
         for (int i = 0; i < order.Count; i++)
         {
@@ -272,14 +283,14 @@ internal sealed partial class Emitter
             _il.Emit(OpCodes.Stloc, _current);
             Constant(0);
             _il.Emit(OpCodes.Stloc, _waiting[order[i]]);
-            _il.Emit(OpCodes.Br, _labels[order[i]]);
+            Jump(b, order[i]);
             if (!certain) _il.MarkLabel(nobody);
         }
     }
 
     private void LeaveOrGoOn(int b, int outcome)
     {
-        Dispatch(_graph.InOrder(b, _analysis.Waiting[b].Items()), lastIsCertain: false);
+        Dispatch(b, _graph.InOrder(b, _analysis.Waiting[b].Items()), lastIsCertain: false);
         Constant(outcome);
         _il.Emit(OpCodes.Ret);
     }
@@ -314,6 +325,7 @@ internal sealed partial class Emitter
     {
         _handsOver = true;
         _handedOver.UnionWith(LiveAt(point with { Daring = _version.Daring }));
+        foreach (int web in _places.HeldBy(_graph.LoopOf[b])) MoveParts(web, _places.In(_graph.LoopOf[b], web), _places[web]);
         PushCurrent(b);
         _il.Emit(OpCodes.Stloc, _current);
         Constant(_resumeNumber(point) * 2 + 1);
@@ -324,6 +336,7 @@ internal sealed partial class Emitter
     private void WriteHandOver()
     {
         if (!_handsOver) return;
+        _loop = null;
         var number = Temporary(typeof(int), 0);
         _il.MarkLabel(_handOver);
         _il.Emit(OpCodes.Stloc, number);

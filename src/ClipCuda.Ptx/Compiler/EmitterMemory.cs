@@ -455,9 +455,10 @@ internal sealed partial class Emitter
     {
         for (int s = 0; s < operation.Sources.Length; s++)
         {
-            if (!operation.Sources[s].IsWeb) continue;
+            // Immediates of the instruction itself lie in the file already.
             int register = operation.SourceRegisters[s];
-            var type = _webs.Types[operation.Sources[s].Web];
+            if (register < 0) continue;
+            var type = operation.Sources[s].IsWeb ? _webs.Types[operation.Sources[s].Web] : _version.Kernel.TypeOf(register);
             for (int p = 0; p < PartsOf(type); p++)
             {
                 PushFile(register, type, p);

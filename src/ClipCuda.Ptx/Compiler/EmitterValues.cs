@@ -144,27 +144,63 @@ internal sealed partial class Emitter
     /// <summary>Pushes a part of a web that has vectors of its own.</summary>
     private void PushPart(int web, int part)
     {
-        var place = _places[web];
+        var place = PlaceOf(web);
         part %= Allocation.Parts(web, _webs, _analysis, _isa);
         if (!place.IsSpilled)
         {
             _il.Emit(OpCodes.Ldloc, place.Locals[part]);
             return;
         }
-        State(nameof(WarpState.Arena), OpCodes.Ldind_I);
-        LoadVectorAt(place.Arena + part * _isa.Bytes, ElementOf(_webs.Types[web]));
+        PushMemory(place, part);
+        LoadVectorAt(0, ElementOf(_webs.Types[web]));
+    }
+
+    /// <summary>Where a web is in the block that is being written.</summary>
+    private Place PlaceOf(int web) => _places.In(_loop, web);
+
+    /// <summary>Moves what a loop has in registers of its own between these and memory, where control goes from a block (−1: the method's start) to another.</summary>
+    private void CrossLoops(int from, int to)
+    {
+        var (left, entered) = (from < 0 ? null : _graph.LoopOf[from], _graph.LoopOf[to]);
+        if (left == entered) return;
+        foreach (int web in _places.HeldBy(left).Where(IsWanted)) MoveParts(web, _places.In(left, web), _places[web]);
+        foreach (int web in _places.HeldBy(entered).Where(IsWanted)) MoveParts(web, _places[web], _places.In(entered, web));
+
+        bool IsWanted(int web) => _webs.LiveIn[to][web] || _analysis.NeedsBlend(to, web);
+    }
+
+    private void MoveParts(int web, Place from, Place to)
+    {
+        var type = ElementOf(_webs.Types[web]);
+        for (int p = 0; p < Math.Max(from.Locals.Length, to.Locals.Length); p++)
+        {
+            if (to.IsSpilled) PushMemory(to, p);
+            if (!from.IsSpilled) _il.Emit(OpCodes.Ldloc, from.Locals[p]);
+            else
+            {
+                PushMemory(from, p);
+                LoadVectorAt(0, type);
+            }
+            if (to.IsSpilled) StoreVector(type);
+            else _il.Emit(OpCodes.Stloc, to.Locals[p]);
+        }
+    }
+
+    private void PushMemory(Place place, int part)
+    {
+        State(place.InFrame ? nameof(WarpState.Frame) : nameof(WarpState.Arena), OpCodes.Ldind_I);
+        Constant(place.Offset + part * _isa.Bytes);
+        _il.Emit(OpCodes.Add);
     }
 
     /// <summary>Stores the vector that <paramref name="push"/> pushes; lanes that wait keep theirs if <paramref name="blend"/>.</summary>
     private void StorePart(int web, int part, bool blend, Action push)
     {
-        var place = _places[web];
+        var place = PlaceOf(web);
         var type = ElementOf(_webs.Types[web]);
         if (place.IsSpilled)
         {
-            State(nameof(WarpState.Arena), OpCodes.Ldind_I);
-            Constant(place.Arena + part * _isa.Bytes);
-            _il.Emit(OpCodes.Add);
+            PushMemory(place, part);
         }
         if (blend)
         {
@@ -245,8 +281,11 @@ internal sealed partial class Emitter
     /// <summary>From the pointer on the stack plus an offset.</summary>
     private void LoadVectorAt(int offset, Type element)
     {
-        Constant(offset);
-        _il.Emit(OpCodes.Add);
+        if (offset != 0)
+        {
+            Constant(offset);
+            _il.Emit(OpCodes.Add);
+        }
         _il.Emit(OpCodes.Unaligned, (byte)1);
         _il.Emit(OpCodes.Ldobj, _isa.Vector(element));
     }
@@ -336,6 +375,7 @@ internal sealed partial class Emitter
     private void LoadFromFrame(int web)
     {
         var (type, place) = (_webs.Types[web], _places[web]);
+        if (place.InFrame) return;
         if (_analysis.Classes[web].IsScalar)
         {
             PushFrame(web, 0);
@@ -375,6 +415,7 @@ internal sealed partial class Emitter
 
     private void StoreToFrame(int web)
     {
+        if (PlaceOf(web).InFrame) return;
         var type = _webs.Types[web];
         if (_analysis.Classes[web].IsScalar && _frame.IsScalar(web))
         {

@@ -106,6 +106,8 @@ internal sealed class FlowGraph
     /// <summary>Where lanes that part at the end of a block meet at the latest; −1 if only at the exit.</summary>
     public int MeetingOf(int block) => _postDominator[block];
 
+    public bool IsInnermost(Loop loop) => !Loops.Exists(l => l.Parent == loop);
+
     public int DepthOf(int block)
     {
         int depth = 0;

@@ -174,6 +174,19 @@ internal sealed class Lowering
             return true;
         }
         if (!TrySpace(parts, out var space) || !TryAddress(address, space, out var source, out long offset)) return false;
+        // A vector load is a load an element, each of which may find its way into the instruction that uses it.
+        if (values.Length > 1 && !values.Any(v => v.Register == address.Register))
+        {
+            for (int e = 0; e < values.Length; e++)
+            {
+                block.Operations.Add(new Operation
+                {
+                    Kind = OperationKind.Load, Opcode = at.Opcode, Type = type, Destinations = [values[e].Register], Sources = [source], Space = space,
+                    Offset = offset + e * MemoryForm.ElementBytes(type), Origin = index,
+                });
+            }
+            return true;
+        }
         block.Operations.Add(new Operation
         {
             Kind = OperationKind.Load, Opcode = at.Opcode, Type = type, Destinations = [.. values.Select(v => v.Register)], Sources = [source], Space = space, Offset = offset, Origin = index,

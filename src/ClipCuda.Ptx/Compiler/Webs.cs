@@ -63,6 +63,7 @@ internal sealed class Webs
             var (b, o, index, _) = definitions[d];
             blocks[b].Operations[o].Destinations[index] = WebOf(d);
         }
+        UseConstants();
         Types = [.. types];
         Definitions = [.. Types.Select(_ => new List<Operation>())];
         Uses = new int[Types.Length];
@@ -132,6 +133,20 @@ internal sealed class Webs
     public BitSet[] LiveOut { get; }
 
     public static Webs Build(PtxEntry entry, List<BasicBlock> blocks, FlowGraph graph) => new(entry, blocks, graph);
+
+    /// <summary>A use that one move of an immediate reaches uses the immediate: clang keeps zeros in registers that later hold something else.</summary>
+    private void UseConstants()
+    {
+        foreach (var operation in _graph.Order.SelectMany(b => _blocks[b].Operations))
+        {
+            if (operation.Kind is OperationKind.Shuffle or OperationKind.Fallback) continue;
+            for (int s = 0; s < operation.Sources.Length; s++)
+            {
+                if (operation.Reaching[s] is { Kind: OperationKind.Pure, Sources: [{ IsConstant: true } immediate] } move && Natives.Get(move.Opcode).Kind == Native.Move)
+                    operation.Sources[s] = immediate;
+            }
+        }
+    }
 
     private BitSet[] ReachingDefinitions(List<(int Block, int Operation, int Index, int Register)> definitions, List<int>[] ofRegister)
     {
