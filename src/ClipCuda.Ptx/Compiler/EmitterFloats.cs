@@ -37,10 +37,15 @@ internal sealed partial class Emitter
                 Call(isa, "Divide", type, 2);
                 break;
             case Native.Fused:
+                // The addend first: of a chain of them the factors would else all be in registers before the first is used.
+                var addend = Temporary(isa.Vector(type), 40 + _addends++);
+                Operand(2);
+                _il.Emit(OpCodes.Stloc, addend);
                 Operand(0);
                 Operand(1);
-                Operand(2);
+                _il.Emit(OpCodes.Ldloc, addend);
                 Call(isa, "FusedMultiplyAdd", type, 3);
+                _addends--;
                 break;
             default:
                 string name = native.Kind switch
@@ -76,6 +81,9 @@ internal sealed partial class Emitter
 
         void One() => PushFloat(isa, 1);
     }
+
+    /// <summary>Addends that wait for their factors.</summary>
+    private int _addends;
 
     private void PushFloat(VectorIsa isa, float value)
     {

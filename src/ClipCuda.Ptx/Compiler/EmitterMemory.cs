@@ -189,10 +189,7 @@ internal sealed partial class Emitter
                 {
                     for (int lane = 0; lane < lanes; lane++)
                     {
-                        _il.Emit(OpCodes.Ldloc, address);
-                        _il.Emit(OpCodes.Ldc_I8, (part * lanes + lane) * stride + element * bytes);
-                        _il.Emit(OpCodes.Conv_I);
-                        _il.Emit(OpCodes.Add);
+                        PushOffset(address, (part * lanes + lane) * stride + element * bytes);
                         if (type == ValueType.Float) _il.Emit(OpCodes.Ldind_R4);
                         else LoadElement(operation.Type, IsWide(type));
                     }
@@ -246,10 +243,45 @@ internal sealed partial class Emitter
             case MemoryShape.Contiguous when !partial || _isa.HasMaskedMemory && TypeOfStored(operation, 1) is not ValueType.Bits64:
                 WriteContiguousStore(operation, partial);
                 return;
+            case MemoryShape.Strided when !partial:
+                WriteStridedStore(operation);
+                return;
             default:
                 WriteStoreByLane(operation);
                 return;
         }
+    }
+
+    /// <summary>Every lane runs and the distance is constant: from the scratch memory to constant offsets from one base, lane after lane.</summary>
+    private void WriteStridedStore(Operation operation)
+    {
+        long stride = _analysis.ClassOf(operation.Sources[0]).Step;
+        int bytes = MemoryForm.ElementBytes(operation.Type);
+        for (int s = 1; s < operation.Sources.Length; s++) ToScratch(operation, s);
+        var (address, scratch) = (Temporary(typeof(nint), 0), Temporary(typeof(nint), 2));
+        PushAddress(operation, 0);
+        _il.Emit(OpCodes.Stloc, address);
+        State(nameof(WarpState.Scratch), OpCodes.Ldind_I);
+        _il.Emit(OpCodes.Stloc, scratch);
+        for (int lane = 0; lane < 32; lane++)
+        {
+            for (int s = 1; s < operation.Sources.Length; s++)
+            {
+                bool wide = IsWide(TypeOfStored(operation, s));
+                PushOffset(address, lane * stride + (s - 1) * bytes);
+                PushOffset(scratch, ScratchValues * s + lane * (wide ? 8 : 4));
+                _il.Emit(wide ? OpCodes.Ldind_I8 : OpCodes.Ldind_I4);
+                StoreElement(operation.Type, wide);
+            }
+        }
+    }
+
+    private void PushOffset(LocalBuilder pointer, long offset)
+    {
+        _il.Emit(OpCodes.Ldloc, pointer);
+        _il.Emit(OpCodes.Ldc_I8, offset);
+        _il.Emit(OpCodes.Conv_I);
+        _il.Emit(OpCodes.Add);
     }
 
     /// <summary>What a stored value is kept as: its web's type, or for an immediate by the width in memory.</summary>
