@@ -424,6 +424,9 @@ internal sealed partial class Emitter
             case Native.ShiftLeft or Native.ShiftRight:
                 PushShift(operation, native, type, part);
                 return;
+            case Native.Divide or Native.Remainder:
+                PushQuotient(operation, native, signed, part);
+                return;
         }
         PushVector(operation.Sources[0], type, part);
         bool unsignedOrder = native.Kind is Native.Minimum or Native.Maximum && !signed;
@@ -453,6 +456,49 @@ internal sealed partial class Emitter
         if (native.Kind != Native.MultiplyAdd) return;
         PushVector(operation.Sources[2], type, part);
         Call(_isa, "Add", element, 2);
+    }
+
+    /// <summary>
+    /// Quotients of 32-bit integers by float64: the quotient of two integers below 2^32 is at least 2^-32 of itself away from the next integer, and
+    /// rounding moves it by 2^-53, so truncating it gives the exact one. By zero: all ones, and the remainder is the dividend.
+    /// </summary>
+    private void PushQuotient(Operation operation, NativeOperation native, bool signed, int part)
+    {
+        var vector = _isa.Vector(typeof(int));
+        var (a, b, quotient) = (Temporary(vector, 50), Temporary(vector, 51), Temporary(vector, 52));
+        PushVector(operation.Sources[0], ValueType.Bits32, part);
+        PushVector(operation.Sources[1], ValueType.Bits32, part);
+        _il.Emit(OpCodes.Stloc, b);
+        _il.Emit(OpCodes.Stloc, a);
+        _il.Emit(OpCodes.Ldloc, b);
+        PushConstantVector(0, ValueType.Bits32);
+        Call(_isa, "Equals", typeof(int), 2);
+        PushConstantVector(uint.MaxValue, ValueType.Bits32);
+        foreach (string half in (ReadOnlySpan<string>)["WidenLower", "WidenUpper"])
+        {
+            PushDouble(a, half);
+            PushDouble(b, half);
+            Call(_isa, "Divide", typeof(double), 2);
+            Call(_isa, "ConvertToInt64Native", typeof(double), 1);
+        }
+        Call(_isa, "Narrow", typeof(long), 2);
+        Call(_isa, "ConditionalSelect", typeof(int), 3);
+        if (native.Kind == Native.Divide) return;
+        _il.Emit(OpCodes.Stloc, quotient);
+        _il.Emit(OpCodes.Ldloc, a);
+        _il.Emit(OpCodes.Ldloc, quotient);
+        _il.Emit(OpCodes.Ldloc, b);
+        Call(_isa, "Multiply", typeof(int), 2);
+        Call(_isa, "Subtract", typeof(int), 2);
+
+        void PushDouble(LocalBuilder integers, string half)
+        {
+            _il.Emit(OpCodes.Ldloc, integers);
+            if (!signed) Cast(_isa, typeof(int), typeof(uint));
+            Call(_isa, half, signed ? typeof(int) : typeof(uint), 1);
+            if (!signed) Cast(_isa, typeof(ulong), typeof(long));
+            Call(_isa, "ConvertToDouble", typeof(long), 1);
+        }
     }
 
     private void PushShift(Operation operation, NativeOperation native, ValueType type, int part)

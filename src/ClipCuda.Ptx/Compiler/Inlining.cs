@@ -151,7 +151,7 @@ internal static class VectorForm
         var native = Natives.Get(operation.Opcode);
         return native.Kind switch
         {
-            Native.Divide or Native.Remainder => native.In == Number.F32,
+            Native.Divide or Native.Remainder => native.In is Number.F32 or Number.S32 or Number.U32,
             Native.ShiftLeft or Native.ShiftRight => operation.Sources[1].IsConstant,
             Native.IntegerToFloat => native.In == Number.S32,
             _ => true,
