@@ -110,7 +110,7 @@ internal sealed class TrainCommand
         };
     }
 
-    private static Option<Preset?> PresetOption() => new("--model-name", "--model")
+    internal static Option<Preset?> PresetOption() => new("--model-name", "--model")
     {
         Description = $"preset: {string.Join(", ", Presets.All.Select(preset => preset.Name))} (default: {Presets.Sample}; {Presets.Default} with --train-csv)",
         HelpName = "name",
