@@ -109,7 +109,8 @@ internal sealed unsafe class Decoder
         Emit(index, row.Full, row.Masked, d: Destination(_at.Operands[0], row.D),
             a: Source(_at.Operands[1], row.A),
             b: row.B == Width.None ? 0 : Source(_at.Operands[2], row.B),
-            c: row.C == Width.None ? 0 : Source(_at.Operands[3], row.C));
+            c: row.C == Width.None ? 0 : Source(_at.Operands[3], row.C),
+            d1: row.E == Width.None ? 0 : Source(_at.Operands[4], row.E));
     }
 
     private void DecodeMemory(int index, string[] parts)
