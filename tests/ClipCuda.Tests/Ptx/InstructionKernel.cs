@@ -114,7 +114,7 @@ internal static unsafe class InstructionKernel
 }
 
 /// <summary>What runs a test's kernel.</summary>
-internal enum TestEngine
+public enum TestEngine
 {
     Interpreted,
     Checked,
