@@ -24,13 +24,17 @@ internal readonly struct Checked : IChecks
 /// <param name="stepLimit">Instructions in one block after which a kernel counts as one that never ends.</param>
 internal sealed unsafe class SharedChecker(MemoryMap map, long stepLimit)
 {
-    private const int NoWarp = -1, ManyWarps = -2;
+    private const int NoWarp = -1, ManyWarps = -2, AtomicWarps = -3;
+
+    /// <summary>Less a warp: only atomics of that warp wrote.</summary>
+    private const int AtomicWarp = -4;
 
     private int[] _writer = [];
     private int[] _reader = [];
     private bool[] _written = [];
     private int _bytes;
     private long _steps;
+    private bool _atomic;
 
     public void StartBlock(int sharedBytes)
     {
@@ -57,6 +61,15 @@ internal sealed unsafe class SharedChecker(MemoryMap map, long stepLimit)
 
     public void Write(ref Lanes lanes, in Instruction i, int bytes, bool shared) => Check(ref lanes, i, bytes, shared, write: true);
 
+    /// <summary>Atomic accesses of several warps to one place are no race with each other.</summary>
+    public void Atomic(ref Lanes lanes, in Instruction i, int bytes, bool shared)
+    {
+        _atomic = true;
+        Check(ref lanes, i, bytes, shared, write: false);
+        Check(ref lanes, i, bytes, shared, write: true);
+        _atomic = false;
+    }
+
     private void Check(ref Lanes lanes, in Instruction i, int bytes, bool shared, bool write)
     {
         long* addresses = (long*)(lanes.Registers + i.A);
@@ -71,12 +84,13 @@ internal sealed unsafe class SharedChecker(MemoryMap map, long stepLimit)
             if (!shared && address >= (long)lanes.Shared && address + bytes <= (long)lanes.Shared + _bytes) address -= (long)lanes.Shared;
             else if (!shared)
             {
+                if (group.Entry.Variables.Holds((ulong)address, bytes) || group.IsLocal(address, bytes, lane)) continue;
                 if (map.Check((ulong)address, bytes, write) is { } problem) throw group.Fault(i, $"{verb} of {bytes} bytes {problem}", lane);
                 continue;
             }
             if (address < 0 || address + bytes > _bytes)
                 throw group.Fault(i, $"{verb} of {bytes} bytes at offset {address} of {_bytes} bytes of shared memory", lane);
-            int warp = group.Index * Lanes.Warps + lane / Lanes.WarpLanes;
+            int warp = (group.FirstThread + lane) / Lanes.WarpLanes;
             for (int at = (int)address; at < (int)address + bytes; at++)
             {
                 if (write) CheckSharedWrite(group, i, lane, warp, at);
@@ -85,21 +99,28 @@ internal sealed unsafe class SharedChecker(MemoryMap map, long stepLimit)
         }
     }
 
+    /// <summary>Whether what was written is another warp's: to a plain access also its atomics, to an atomic only its plain writes.</summary>
+    private bool IsForeign(int writer, int warp) => writer != NoWarp && writer != warp && writer != AtomicWarp - warp && (!_atomic || writer >= 0);
+
+    private static string Name(int warp) => warp < NoWarp ? "an atomic" : $"warp {warp}";
+
     private void CheckSharedRead(WarpGroup group, in Instruction i, int lane, int warp, int at)
     {
         if (!_written[at]) throw group.Fault(i, $"read of uninitialised shared memory at offset {at}", lane);
-        if (_writer[at] != NoWarp && _writer[at] != warp)
-            throw group.Fault(i, $"race: reads shared memory at offset {at}, which warp {_writer[at]} wrote since the last barrier", lane);
+        if (IsForeign(_writer[at], warp))
+            throw group.Fault(i, $"race: reads shared memory at offset {at}, which {Name(_writer[at])} wrote since the last barrier", lane);
+        if (_atomic) return;
         _reader[at] = _reader[at] == NoWarp || _reader[at] == warp ? warp : ManyWarps;
     }
 
     private void CheckSharedWrite(WarpGroup group, in Instruction i, int lane, int warp, int at)
     {
-        if (_writer[at] != NoWarp && _writer[at] != warp)
-            throw group.Fault(i, $"race: writes shared memory at offset {at}, which warp {_writer[at]} wrote since the last barrier", lane);
+        if (IsForeign(_writer[at], warp))
+            throw group.Fault(i, $"race: writes shared memory at offset {at}, which {Name(_writer[at])} wrote since the last barrier", lane);
         if (_reader[at] != NoWarp && _reader[at] != warp)
             throw group.Fault(i, $"race: writes shared memory at offset {at}, which another warp read since the last barrier", lane);
-        _writer[at] = warp;
+        if (!_atomic || _writer[at] == warp) _writer[at] = warp;
+        else _writer[at] = _writer[at] == NoWarp || _writer[at] == AtomicWarp - warp ? AtomicWarp - warp : AtomicWarps;
         _written[at] = true;
     }
 }

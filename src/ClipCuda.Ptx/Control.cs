@@ -78,6 +78,22 @@ internal static unsafe class Control
         if (lanes.MaskLow != lanes.AliveLow || lanes.MaskHigh != lanes.AliveHigh)
             throw lanes.Group.Fault(i, "divergent barrier: live threads of this warp are elsewhere", FirstLane(lanes));
         lanes.State = RunState.AtBarrier;
+        lanes.Group.Barrier = default;
+    }
+
+    /// <summary>A barrier with a number (at A) and the threads that meet there (at B; 0: all).</summary>
+    public static void NamedBarrier(ref Lanes lanes, in Instruction i)
+    {
+        Barrier(ref lanes, i);
+        int lane = FirstLane(lanes);
+        lanes.Group.Barrier = (((int*)(lanes.Registers + i.A))[lane], ((int*)(lanes.Registers + i.B))[lane]);
+    }
+
+    /// <summary>A call of what has no body here.</summary>
+    public static void UnknownCall(ref Lanes lanes, in Instruction i)
+    {
+        string name = lanes.Group.Entry.Instructions[i.Origin].Operands[0].Name;
+        throw lanes.Group.Fault(i, name.Length == 0 ? "an indirect call, which no engine runs" : $"a call of '{name}', which has no body in this module", FirstLane(lanes));
     }
 
     /// <summary>Nothing to do: lanes of a warp run in lockstep, memory is coherent.</summary>

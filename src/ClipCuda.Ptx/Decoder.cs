@@ -79,8 +79,34 @@ internal sealed unsafe class Decoder
             case "trap":
                 Emit(index, &Control.Trap);
                 break;
-            case "bar" or "barrier" when _at.Opcode is "bar.sync" or "barrier.sync" && _at.Operands is [{ Kind: PtxOperandKind.Number, Value: 0 }]:
+            case "bar" or "barrier" when _at.Opcode is "bar.sync" or "barrier.sync" or "barrier.sync.aligned" && _at.Operands is [{ Kind: PtxOperandKind.Number, Value: 0 }]:
                 Emit(index, &Control.Barrier);
+                break;
+            case "bar" or "barrier" when PtxEntry.IsBlockBarrier(_at) && _at.Operands.Length is 1 or 2:
+                Emit(index, &Control.NamedBarrier, a: Source(_at.Operands[0], Width.W32),
+                    b: _at.Operands.Length == 2 ? Source(_at.Operands[1], Width.W32) : _file.Constant(0, Width.W32));
+                break;
+            case "bar" or "barrier" when _at.Opcode != "bar.warp.sync":
+                throw Error($"instruction '{_at.Opcode}' is not supported (supported: bar.sync, barrier.sync, bar.warp.sync)");
+            case "mma" or "wmma" or "ldmatrix" or "stmatrix" or "movmatrix" or "cp" or "wgmma":
+                throw Error($"instruction '{_at.Opcode}' is not supported (no tensor cores or asynchronous copies here: use the sm_75 fp32 variant of the kernel)");
+            case "call":
+                Emit(index, &Control.UnknownCall);
+                break;
+            case "atom" or "red":
+                DecodeAtomic(index, parts);
+                break;
+            case "vote":
+                DecodeVote(index);
+                break;
+            case "activemask":
+                Emit(index, &Votes.ActiveMask, d: Destination(_at.Operands[0], Width.W32));
+                break;
+            case "mov" when _at.Operands is [_, { Kind: PtxOperandKind.Symbol }] && _entry.Parameters.FirstOrDefault(p => p.Name == _at.Operands[1].Name) is { } parameter:
+                Emit(index, &Memory.ParameterAddress<AllLanes>, &Memory.ParameterAddress<SomeLanes>, d: Destination(_at.Operands[0], Width.W64), immediate: parameter.Offset);
+                break;
+            case "mov" when _at.Operands is [_, { Kind: PtxOperandKind.Vector }] or [{ Kind: PtxOperandKind.Vector }, _]:
+                DecodePacking(index, parts);
                 break;
             case "bar" when _at.Opcode == "bar.warp.sync":
             case "membar" or "fence":
@@ -109,7 +135,69 @@ internal sealed unsafe class Decoder
         Emit(index, row.Full, row.Masked, d: Destination(_at.Operands[0], row.D),
             a: Source(_at.Operands[1], row.A),
             b: row.B == Width.None ? 0 : Source(_at.Operands[2], row.B),
-            c: row.C == Width.None ? 0 : Source(_at.Operands[3], row.C));
+            c: row.C == Width.None ? 0 : Source(_at.Operands[3], row.C),
+            d1: row.E == Width.None ? 0 : Source(_at.Operands[4], row.E));
+    }
+
+    private void DecodeAtomic(int index, string[] parts)
+    {
+        string space = "", operation = "";
+        foreach (string part in parts[1..^1])
+        {
+            if (part is "global" or "shared") space = part;
+            else if (part is not ("relaxed" or "acquire" or "release" or "acq_rel" or "cta" or "gpu" or "sys" or "noftz")) operation += part;
+        }
+        bool reduction = parts[0] == "red";
+        var operands = reduction ? _at.Operands : _at.Operands[1..];
+        var handler = Atomics.Find(operation, parts[^1], space == "shared", space == "global", _checks);
+        if (handler is null || operands.Length != (operation == "cas" ? 3 : 2) || operands[0].Kind != PtxOperandKind.Address) throw Error($"instruction '{_at.Opcode}' is not supported");
+        var width = parts[^1][1..] == "64" ? Width.W64 : Width.W32;
+        var (address, offset) = AddressOf(operands[0]);
+        Emit(index, handler, handler, d: reduction ? _file.Sink : Destination(_at.Operands[0], width), a: address, b: Source(operands[1], width),
+            c: operands.Length == 3 ? Source(operands[2], width) : _file.Sink, immediate: offset);
+    }
+
+    private void DecodeVote(int index)
+    {
+        int kind = _at.Opcode switch
+        {
+            "vote.sync.all.pred" => Votes.All,
+            "vote.sync.any.pred" => Votes.Any,
+            "vote.sync.uni.pred" => Votes.Uniform,
+            "vote.sync.ballot.b32" => Votes.Ballot,
+            _ => throw Error($"instruction '{_at.Opcode}' is not supported (supported: vote.sync.all, any, uni, ballot)"),
+        };
+        if (_at.Operands.Length != 3) throw Error($"'{_at.Opcode}' takes 3 operands, {_at.Operands.Length} are given");
+        Emit(index, &Votes.Vote, d: Destination(_at.Operands[0], Width.W32), a: Source(_at.Operands[1], Width.W32), target: kind);
+    }
+
+    private void DecodePacking(int index, string[] parts)
+    {
+        var whole = parts[^1][1..] == "64" ? Width.W64 : Width.W32;
+        bool pack = _at.Operands[1].Kind == PtxOperandKind.Vector;
+        var elements = _at.Operands[pack ? 1 : 0].Elements!;
+        int bits = whole == Width.W64 ? 64 : 32;
+        if (elements.Length is not (2 or 4) || parts[^1][1..] is not ("32" or "64") || (bits == 32 && elements.Length == 4)) throw Error($"'{_at.Opcode}' of {elements.Length} registers is not supported");
+        var offsets = elements.Select(e => pack ? Source(e, Width.W32) : Destination(e, Width.W32)).Concat([0, 0]).ToArray();
+        var one = _at.Operands[pack ? 0 : 1];
+        delegate*<ref Lanes, in Instruction, void> handler = pack ? &Packing.Pack : &Packing.Unpack;
+        var instruction = new Instruction { Full = handler, Masked = handler, Origin = index, Elements = elements.Length, Target = bits };
+        if (pack) (instruction.D, instruction.A, instruction.B, instruction.C, instruction.D1) = (Destination(one, whole), offsets[0], offsets[1], offsets[2], offsets[3]);
+        else (instruction.A, instruction.D, instruction.D1, instruction.D2, instruction.D3) = (Source(one, whole), offsets[0], offsets[1], offsets[2], offsets[3]);
+        _code.Add(instruction);
+    }
+
+    /// <summary>Where an address lies in the file, and what is to be added to it.</summary>
+    private (int Register, long Offset) AddressOf(PtxOperand address)
+    {
+        if (address.Register >= 0)
+        {
+            if (_file.WidthOf(address.Register) != Width.W64) throw Error("addresses must be 64-bit registers");
+            return (_file.Offset(address.Register), address.Value);
+        }
+        if (_entry.LocalOffsets.TryGetValue(address.Name, out int local)) return (_file.Local(local), address.Value);
+        // A variable of the module is its own address.
+        return (_file.Constant(address.Name.Length == 0 ? 0 : (ulong)SharedOffset(address.Name), Width.W64), address.Value);
     }
 
     private void DecodeMemory(int index, string[] parts)
@@ -121,7 +209,7 @@ internal sealed unsafe class Decoder
         {
             switch (part)
             {
-                case "global" or "shared" or "param" or "const":
+                case "global" or "shared" or "param" or "const" or "local":
                     space = part;
                     break;
                 case "v2" or "v4":
@@ -137,7 +225,7 @@ internal sealed unsafe class Decoder
         if (address.Kind != PtxOperandKind.Address) throw Error($"'{_at.Opcode}' needs an address in brackets");
         PtxOperand[] values = elements == 1 ? [value] : value.Elements ?? throw Error($"'{_at.Opcode}' needs {elements} registers in braces");
         if (values.Length != elements) throw Error($"'{_at.Opcode}' needs {elements} registers, {values.Length} are given");
-        if (space == "param")
+        if (space == "param" && address.Register < 0)
         {
             DecodeParameter(index, load, type, elements, address);
             return;
@@ -146,7 +234,8 @@ internal sealed unsafe class Decoder
         bool wide = values.Any(v => v.Register >= 0 && _file.WidthOf(v.Register) == Width.W64) || type is "b64" or "u64" or "s64" or "f64";
         var width = wide ? Width.W64 : Width.W32;
         int[] offsets = [.. values.Select(v => load ? Destination(v, width) : Source(v, width))];
-        var (full, masked) = wide ? MemoryHandlers<ulong>(load, space == "shared", type) : MemoryHandlers<uint>(load, space == "shared", type);
+        var (full, masked) = wide ? MemoryHandlers<ulong>(load, space, type) : MemoryHandlers<uint>(load, space, type);
+        var (register, offset) = AddressOf(address);
         var instruction = new Instruction
         {
             Full = full,
@@ -154,40 +243,61 @@ internal sealed unsafe class Decoder
             Origin = index,
             Elements = elements,
             D = offsets[0],
-            Immediate = address.Value,
-            A = address.Register >= 0 ? _file.Offset(address.Register) : _file.Constant((ulong)SharedOffset(address.Name), Width.W64),
+            Immediate = offset,
+            A = register,
         };
         if (elements > 1) instruction.D1 = offsets[1];
         if (elements > 2) (instruction.D2, instruction.D3) = (offsets[2], offsets[3]);
-        if (address.Register >= 0 && _file.WidthOf(address.Register) != Width.W64) throw Error("addresses must be 64-bit registers");
         _code.Add(instruction);
     }
 
     private void DecodeParameter(int index, bool load, string type, int elements, PtxOperand address)
     {
         var parameter = _entry.Parameters.FirstOrDefault(p => p.Name == address.Name);
-        if (!load || elements != 1 || parameter is null) throw Error($"'{_at.Opcode}' on '{address.Name}' is not supported");
+        if (!load || parameter is null) throw Error($"'{_at.Opcode}' on '{address.Name}' is not supported");
+        if (elements > 1) throw Error($"a vector of parameters is not supported ('{_at.Opcode}')");
         long offset = parameter.Offset + address.Value;
         var target = _at.Operands[0];
         bool wide = target.Register >= 0 && _file.WidthOf(target.Register) == Width.W64;
         switch (type)
         {
             case "b64" or "u64" or "s64" or "f64":
-                Emit(index, &Memory.LoadParameter<ulong, ulong, AllLanes>, &Memory.LoadParameter<ulong, ulong, SomeLanes>, d: Destination(target, Width.W64), immediate: offset);
-                break;
-            case "u32" when wide:
-                Emit(index, &Memory.LoadParameter<uint, ulong, AllLanes>, &Memory.LoadParameter<uint, ulong, SomeLanes>, d: Destination(target, Width.W64), immediate: offset);
+                EmitParameter<ulong, ulong>(index, target, Width.W64, offset);
                 break;
             case "s32" when wide:
-                Emit(index, &Memory.LoadParameter<int, ulong, AllLanes>, &Memory.LoadParameter<int, ulong, SomeLanes>, d: Destination(target, Width.W64), immediate: offset);
+                EmitParameter<int, ulong>(index, target, Width.W64, offset);
                 break;
             case "b32" or "u32" or "s32" or "f32":
-                Emit(index, &Memory.LoadParameter<uint, uint, AllLanes>, &Memory.LoadParameter<uint, uint, SomeLanes>, d: Destination(target, Width.W32), immediate: offset);
+                Extended<uint>();
+                break;
+            case "b16" or "u16":
+                Extended<ushort>();
+                break;
+            case "s16":
+                Extended<short>();
+                break;
+            case "b8" or "u8":
+                Extended<byte>();
+                break;
+            case "s8":
+                Extended<sbyte>();
                 break;
             default:
                 throw Error($"a parameter of type '.{type}' is not supported");
         }
+
+        void Extended<T>()
+            where T : unmanaged, INumber<T>
+        {
+            if (wide) EmitParameter<T, ulong>(index, target, Width.W64, offset);
+            else EmitParameter<T, uint>(index, target, Width.W32, offset);
+        }
     }
+
+    private void EmitParameter<T, TLane>(int index, PtxOperand target, Width width, long offset)
+        where T : unmanaged, INumber<T>
+        where TLane : unmanaged, INumber<TLane> =>
+        Emit(index, &Memory.LoadParameter<T, TLane, AllLanes>, &Memory.LoadParameter<T, TLane, SomeLanes>, d: Destination(target, width), immediate: offset);
 
     private void DecodeShuffle(int index, string[] parts)
     {
@@ -227,6 +337,7 @@ internal sealed unsafe class Decoder
         PtxOperandKind.Register => _file.Offset(operand.Register),
         PtxOperandKind.Number => _file.Constant((ulong)operand.Value, width),
         PtxOperandKind.Special when width == Width.W32 => _file.Special(operand.Name) ?? throw Error($"special register '{operand.Name}' is not supported"),
+        PtxOperandKind.Symbol when width == Width.W64 && _entry.LocalOffsets.TryGetValue(operand.Name, out int local) => _file.Local(local),
         PtxOperandKind.Symbol when width == Width.W64 => _file.Constant((ulong)SharedOffset(operand.Name), width),
         _ => throw Error($"operand '{operand.Name}' of '{_at.Opcode}' is not supported"),
     };
@@ -263,8 +374,9 @@ internal sealed unsafe class Decoder
     private static bool IsPredicatedShuffle(PtxInstruction instruction) =>
         instruction.Operands.Length == 6 && instruction.Opcode.StartsWith("shfl.", StringComparison.Ordinal);
 
-    private void Emit(int origin, delegate*<ref Lanes, in Instruction, void> handler, int d = 0, int a = 0, int b = 0, int c = 0, int d1 = 0, int target = 0, bool negated = false) =>
-        Emit(origin, handler, handler, d, a, b, c, d1, target, negated);
+    private void Emit(
+        int origin, delegate*<ref Lanes, in Instruction, void> handler, int d = 0, int a = 0, int b = 0, int c = 0, int d1 = 0, int target = 0, bool negated = false, long immediate = 0) =>
+        Emit(origin, handler, handler, d, a, b, c, d1, target, negated, immediate);
 
     private void Emit(
         int origin, delegate*<ref Lanes, in Instruction, void> full, delegate*<ref Lanes, in Instruction, void> masked,
@@ -286,23 +398,29 @@ internal sealed unsafe class Decoder
 
     private PtxException Error(string what) => new($"{_entry.Module}({_at.Line},{_at.Column}): {what} (kernel {_entry.Name}).");
 
-    private (HandlerPointer Full, HandlerPointer Masked) MemoryHandlers<TLane>(bool load, bool shared, string type)
+    private (HandlerPointer Full, HandlerPointer Masked) MemoryHandlers<TLane>(bool load, string space, string type)
         where TLane : unmanaged, INumber<TLane> => type switch
         {
-            "b8" or "u8" => Handlers<byte, TLane>(load, shared),
-            "s8" => Handlers<sbyte, TLane>(load, shared),
-            "b16" or "u16" => Handlers<ushort, TLane>(load, shared),
-            "s16" => Handlers<short, TLane>(load, shared),
-            "s32" => Handlers<int, TLane>(load, shared),
-            "b32" or "u32" or "f32" => Handlers<uint, TLane>(load, shared),
-            "b64" or "u64" or "s64" or "f64" => Handlers<ulong, TLane>(load, shared),
+            "b8" or "u8" => Handlers<byte, TLane>(load, space),
+            "s8" => Handlers<sbyte, TLane>(load, space),
+            "b16" or "u16" => Handlers<ushort, TLane>(load, space),
+            "s16" => Handlers<short, TLane>(load, space),
+            "s32" => Handlers<int, TLane>(load, space),
+            "b32" or "u32" or "f32" => Handlers<uint, TLane>(load, space),
+            "b64" or "u64" or "s64" or "f64" => Handlers<ulong, TLane>(load, space),
             _ => throw Error($"type '.{type}' of '{_at.Opcode}' is not supported"),
         };
 
-    private (HandlerPointer, HandlerPointer) Handlers<T, TLane>(bool load, bool shared)
+    private (HandlerPointer, HandlerPointer) Handlers<T, TLane>(bool load, string space)
         where T : unmanaged, INumber<T>
         where TLane : unmanaged, INumber<TLane> =>
-        shared ? Handlers<T, TLane, SharedSpace>(load) : Handlers<T, TLane, GlobalSpace>(load);
+        space switch
+        {
+            "shared" => Handlers<T, TLane, SharedSpace>(load),
+            // Parameters lie in no buffer that checks know.
+            "param" => Handlers<T, TLane, GlobalSpace, Unchecked>(load),
+            _ => Handlers<T, TLane, GlobalSpace>(load),
+        };
 
     private (HandlerPointer, HandlerPointer) Handlers<T, TLane, TSpace>(bool load)
         where T : unmanaged, INumber<T>

@@ -10,7 +10,7 @@ internal enum Width
 
 /// <summary>How an instruction is run: its handlers and the widths of its operands.</summary>
 internal sealed unsafe class InstructionRow(
-    delegate*<ref Lanes, in Instruction, void> full, delegate*<ref Lanes, in Instruction, void> masked, Width d, Width a, Width b, Width c)
+    delegate*<ref Lanes, in Instruction, void> full, delegate*<ref Lanes, in Instruction, void> masked, Width d, Width a, Width b, Width c, Width e = Width.None)
 {
     public delegate*<ref Lanes, in Instruction, void> Full { get; } = full;
 
@@ -24,7 +24,10 @@ internal sealed unsafe class InstructionRow(
 
     public Width C { get; } = c;
 
-    public int Sources => C != Width.None ? 3 : B != Width.None ? 2 : 1;
+    /// <summary>A fourth source, which lies at <see cref="Instruction.D1"/>.</summary>
+    public Width E { get; } = e;
+
+    public int Sources => E != Width.None ? 4 : C != Width.None ? 3 : B != Width.None ? 2 : 1;
 }
 
 /// <summary>
@@ -115,8 +118,9 @@ internal static unsafe class InstructionTable
         Unary<float, Exp2Flush>("ex2.approx.ftz.f32");
 
         // Moves and choices.
-        Unary<uint, Copy<uint>>("mov.b32", "mov.u32", "mov.s32", "mov.f32", "mov.pred", "mov.u16", "mov.b16", "cvta.to.global.u32");
-        Unary<ulong, Copy<ulong>>("mov.b64", "mov.u64", "mov.s64", "mov.f64", "cvta.to.global.u64", "cvta.global.u64", "cvta.to.const.u64", "cvta.const.u64");
+        Unary<uint, Copy<uint>>("mov.b32", "mov.u32", "mov.s32", "mov.f32", "mov.pred", "mov.u16", "mov.s16", "mov.b16", "cvta.to.global.u32");
+        Unary<ulong, Copy<ulong>>("mov.b64", "mov.u64", "mov.s64", "mov.f64", "cvta.to.global.u64", "cvta.global.u64", "cvta.to.const.u64", "cvta.const.u64",
+            "cvta.local.u64", "cvta.to.local.u64");
         Select<uint>(Width.W32, "selp.b32", "selp.u32", "selp.s32", "selp.f32", "selp.b16", "selp.u16", "selp.s16");
         Select<ulong>(Width.W64, "selp.b64", "selp.u64", "selp.s64", "selp.f64");
 
@@ -125,7 +129,6 @@ internal static unsafe class InstructionTable
         Compares<long>("s64");
         Compares<float>("f32");
         UnsignedCompares<uint>("u32", "b32");
-        UnsignedCompares<uint>("u16", "b16");
         UnsignedCompares<ulong>("u64", "b64");
         UnorderedCompares();
 
@@ -135,26 +138,15 @@ internal static unsafe class InstructionTable
         Add("cvt.u32.u64", &Elementwise.Truncate<AllLanes>, &Elementwise.Truncate<SomeLanes>, Width.W32, Width.W64);
         Add("cvt.s32.s64", &Elementwise.Truncate<AllLanes>, &Elementwise.Truncate<SomeLanes>, Width.W32, Width.W64);
         Add("cvt.u32.s64", &Elementwise.Truncate<AllLanes>, &Elementwise.Truncate<SomeLanes>, Width.W32, Width.W64);
-        ScalarUnary<uint, ushort, Cast<uint, ushort>>("cvt.u16.u32");
-        ScalarUnary<ushort, uint, Cast<ushort, uint>>("cvt.u32.u16");
-        ScalarUnary<short, int, Cast<short, int>>("cvt.s32.s16");
-        ScalarUnary<byte, uint, Cast<byte, uint>>("cvt.u32.u8", "cvt.u16.u8");
-        ScalarUnary<sbyte, int, Cast<sbyte, int>>("cvt.s32.s8");
-        ScalarUnary<int, float, Cast<int, float>>("cvt.rn.f32.s32");
-        ScalarUnary<uint, float, Cast<uint, float>>("cvt.rn.f32.u32");
-        ScalarUnary<ushort, float, Cast<ushort, float>>("cvt.rn.f32.u16");
-        ScalarUnary<long, float, Cast<long, float>>("cvt.rn.f32.s64");
-        ScalarUnary<float, int, FloatToInteger<float, int, ToEven>>("cvt.rni.s32.f32");
-        ScalarUnary<float, int, FloatToInteger<float, int, ToZero>>("cvt.rzi.s32.f32");
-        ScalarUnary<float, int, FloatToInteger<float, int, Down>>("cvt.rmi.s32.f32");
-        ScalarUnary<float, int, FloatToInteger<float, int, Up>>("cvt.rpi.s32.f32");
-        ScalarUnary<float, uint, FloatToInteger<float, uint, ToEven>>("cvt.rni.u32.f32");
-        ScalarUnary<float, uint, FloatToInteger<float, uint, ToZero>>("cvt.rzi.u32.f32");
         Unary<float, RoundToEven>("cvt.rni.f32.f32");
         Unary<float, RoundToZero>("cvt.rzi.f32.f32");
         Unary<float, RoundDown>("cvt.rmi.f32.f32");
         Unary<float, RoundUp>("cvt.rpi.f32.f32");
         Unary<float, Saturate>("cvt.sat.f32.f32");
+
+        IntegerRows.AddTo(rows);
+        FloatRows.AddTo(rows);
+        ConversionRows.AddTo(rows);
         return rows;
 
         void Add(string opcode, delegate*<ref Lanes, in Instruction, void> full, delegate*<ref Lanes, in Instruction, void> masked,
@@ -245,6 +237,7 @@ internal static unsafe class InstructionTable
             var width = WidthOf<T>();
             Add($"setp.{name}.{type}", &Elementwise.Compare<T, TOp, First, AllLanes>, &Elementwise.Compare<T, TOp, First, SomeLanes>, Width.W32, width, width);
             Add($"setp.{name}.and.{type}", &Elementwise.Compare<T, TOp, And<int>, AllLanes>, &Elementwise.Compare<T, TOp, And<int>, SomeLanes>, Width.W32, width, width, Width.W32);
+            Add($"setp.{name}.xor.{type}", &Elementwise.Compare<T, TOp, Xor<int>, AllLanes>, &Elementwise.Compare<T, TOp, Xor<int>, SomeLanes>, Width.W32, width, width, Width.W32);
             Add($"setp.{name}.or.{type}", &Elementwise.Compare<T, TOp, Or<int>, AllLanes>, &Elementwise.Compare<T, TOp, Or<int>, SomeLanes>, Width.W32, width, width, Width.W32);
         }
 

@@ -13,6 +13,9 @@ public sealed unsafe class KernelProgram
     private readonly long _stepLimit;
     private readonly Instruction[] _code;
     private readonly RegisterFile _file;
+
+    /// <summary>128, or 32 where warps have to run one after another.</summary>
+    private readonly int _groupThreads;
     private readonly ConcurrentBag<Workspace> _idle = [];
 
     private KernelProgram(PtxEntry entry, MemoryMap? checks, long stepLimit)
@@ -20,6 +23,7 @@ public sealed unsafe class KernelProgram
         _stepLimit = stepLimit;
         _entry = entry;
         _map = checks;
+        _groupThreads = entry.HasAtomics || entry.HasNamedBarriers ? Lanes.WarpLanes : Lanes.Count;
         (_code, _file) = Decoder.Decode(entry, checks is not null);
     }
 
@@ -53,7 +57,7 @@ public sealed unsafe class KernelProgram
     {
         var (x, y, z) = ((int)(block % shape.Grid.X), (int)(block / shape.Grid.X % shape.Grid.Y), (int)(block / shape.Grid.X / shape.Grid.Y));
         if (TChecks.Enabled) workspace.Checker!.StartBlock(sharedBytes);
-        int groups = (threads + Lanes.Count - 1) / Lanes.Count;
+        int groups = (threads + _groupThreads - 1) / _groupThreads;
         for (int g = 0; g < groups; g++)
         {
             var group = workspace.Groups[g];
@@ -63,16 +67,45 @@ public sealed unsafe class KernelProgram
         }
         for (bool running = true; running;)
         {
-            running = false;
             for (int g = 0; g < groups; g++)
             {
-                var group = workspace.Groups[g];
-                if (group.Lanes.State == RunState.Exited) continue;
-                group.Run<TChecks>();
-                running |= group.Lanes.State == RunState.AtBarrier;
+                if (workspace.Groups[g].Lanes.State == RunState.Running) workspace.Groups[g].Run<TChecks>();
             }
+            running = Release(workspace.Groups, groups);
             if (TChecks.Enabled) workspace.Checker!.StartInterval();
         }
+    }
+
+    /// <summary>Lets groups go on whose barrier is complete: it has the threads it counts, or all that have not exited.</summary>
+    private static bool Release(List<WarpGroup> groups, int count)
+    {
+        bool waiting = false, released = false;
+        for (int g = 0; g < count; g++)
+        {
+            if (groups[g].Lanes.State != RunState.AtBarrier) continue;
+            waiting = true;
+            var (id, threads) = groups[g].Barrier;
+            int arrived = 0, alive = 0;
+            for (int other = 0; other < count; other++)
+            {
+                if (groups[other].Lanes.State == RunState.Exited) continue;
+                alive++;
+                if (groups[other].Lanes.State == RunState.AtBarrier && groups[other].Barrier.Id == id) arrived++;
+            }
+            // Warps count whole (PTX ISA 9.7.13.1).
+            if (threads > 0 ? arrived * Lanes.WarpLanes < threads : arrived < alive) continue;
+            released = true;
+            for (int other = g; other < count; other++)
+            {
+                if (groups[other].Lanes.State == RunState.AtBarrier && groups[other].Barrier.Id == id) groups[other].Lanes.State = RunState.Running;
+            }
+        }
+        if (waiting && !released)
+        {
+            var stuck = groups.Find(g => g.Lanes.State == RunState.AtBarrier)!;
+            throw stuck.Fault(stuck.Code[stuck.Lanes.Pc - 1], $"deadlock: barrier {stuck.Barrier.Id} waits for threads that never come", 0);
+        }
+        return released;
     }
 
     /// <summary>Register files and shared memory for one block at a time.</summary>
@@ -96,11 +129,12 @@ public sealed unsafe class KernelProgram
             }
             if (program._map is not null) Checker ??= new SharedChecker(program._map, program._stepLimit);
             bool changed = _shape.Grid != shape.Grid || _shape.Block != shape.Block;
-            for (int g = 0; g * Lanes.Count < threads; g++)
+            for (int g = 0; g * program._groupThreads < threads; g++)
             {
                 if (g == Groups.Count)
                 {
-                    Groups.Add(new WarpGroup(program._entry, program._code, g, program._file.Bytes, Checker));
+                    Groups.Add(new WarpGroup(program._entry, program._code, g, program._file.Bytes, Checker, program._groupThreads));
+                    (Groups[g].LocalStart, Groups[g].LocalStride) = (program._file.LocalMemory.Start, program._file.LocalStride);
                     program._file.FillConstants(Groups[g].Lanes.Registers);
                     changed = true;
                 }
@@ -109,7 +143,7 @@ public sealed unsafe class KernelProgram
             for (int g = 0; g < Groups.Count; g++)
             {
                 Groups[g].Block = shape.Block;
-                program._file.FillLaunch(Groups[g].Lanes.Registers, g, shape);
+                program._file.FillThreads(Groups[g].Lanes.Registers, Groups[g].FirstThread, shape);
             }
             _shape = shape;
         }

@@ -136,6 +136,13 @@ internal static unsafe class Memory
         for (int o = 0; o < Lanes.Count * sizeof(TLane); o += 64) lanes.Write<TLane, TMask>(lanes.Registers + i.D, o, value);
     }
 
+    /// <summary>mov of a parameter's name: where it lies.</summary>
+    public static void ParameterAddress<TMask>(ref Lanes lanes, in Instruction i)
+        where TMask : struct, IMask
+    {
+        for (int o = 0; o < Lanes.Bytes64; o += 64) lanes.Write<long, TMask>(lanes.Registers + i.D, o, Vector512.Create((long)lanes.Parameters + i.Immediate));
+    }
+
     /// <summary>cvta.shared (sign 1) and cvta.to.shared (sign −1): between the shared window and generic addresses.</summary>
     public static void SharedToGeneric<TMask>(ref Lanes lanes, in Instruction i)
         where TMask : struct, IMask

@@ -42,6 +42,17 @@ public sealed class PtxEntry
     /// <summary>The product of <c>.maxntid</c> or <c>.reqntid</c>; 0 where neither is given.</summary>
     public int MaxThreadsPerBlock { get; internal set; }
 
+    /// <summary>
+    /// It holds atomic instructions. Then <see cref="KernelProgram"/> runs it warp by warp, and whoever launches it must run its blocks in order on one
+    /// thread: atomics are not atomic between threads of the host, and a sum of floats depends on the order.
+    /// </summary>
+    public bool HasAtomics => Instructions.Exists(i => i.Opcode.StartsWith("atom.", StringComparison.Ordinal) || i.Opcode.StartsWith("red.", StringComparison.Ordinal));
+
+    /// <summary>It has barriers for part of a block, or several of them: only whole warps can wait at those.</summary>
+    internal bool HasNamedBarriers => Instructions.Exists(i => IsBlockBarrier(i) && i.Operands is not [{ Kind: PtxOperandKind.Number, Value: 0 }]);
+
+    internal static bool IsBlockBarrier(PtxInstruction instruction) => instruction.Opcode is "bar.sync" or "barrier.sync" or "barrier.sync.aligned";
+
     internal List<PtxRegister> Registers { get; } = [];
 
     internal List<PtxInstruction> Instructions { get; } = [];
@@ -50,7 +61,32 @@ public sealed class PtxEntry
     internal Dictionary<string, int> SharedOffsets { get; } = new(StringComparer.Ordinal);
 
     internal const int DynamicShared = -1;
+
+    /// <summary>Local variables by name: where they lie in each thread's own memory.</summary>
+    internal Dictionary<string, int> LocalOffsets { get; } = new(StringComparer.Ordinal);
+
+    /// <summary>Variables that calls in it take or give, until <see cref="Inliner"/> has replaced them: bytes and alignment.</summary>
+    internal Dictionary<string, (int Bytes, int Alignment)> CallVariables { get; } = new(StringComparer.Ordinal);
+
+    /// <summary>Local memory of a thread.</summary>
+    internal int LocalBytes { get; set; }
+
+    internal void AddLocal(string name, int bytes, int alignment)
+    {
+        int offset = (LocalBytes + alignment - 1) / alignment * alignment;
+        LocalOffsets[name] = offset;
+        LocalBytes = offset + bytes;
+    }
+
+    /// <summary>The .global and .const variables of its module.</summary>
+    internal ModuleVariables Variables { get; init; } = new();
 }
+
+/// <summary>A .func: its body is an entry's, its parameters are those of the body.</summary>
+internal sealed record PtxFunction(PtxEntry Body, IReadOnlyList<PtxParameter> Returns, bool IsDefined);
+
+/// <summary>The variables that a call gives to and takes from a function.</summary>
+internal sealed record PtxCall(string[] Returned, string[] Arguments);
 
 /// <summary>A virtual register; predicates have 1 bit. IsFloat: declared as f32 or f64, which decides how the compiler keeps it, not what it may hold.</summary>
 internal sealed record PtxRegister(string Name, int Bits, bool IsFloat = false);
@@ -65,6 +101,9 @@ internal sealed class PtxInstruction
     public int Guard { get; init; } = -1;
 
     public bool GuardNegated { get; init; }
+
+    /// <summary>Of a call, what it gives and takes.</summary>
+    public PtxCall? Call { get; init; }
 
     public required int Line { get; init; }
 

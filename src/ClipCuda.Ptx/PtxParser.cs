@@ -1,19 +1,20 @@
-using System.Globalization;
-
 namespace ClipCuda.Ptx;
 
 /// <summary>
 /// Reads a module: directives, entries, declarations, instructions. Opcodes stay text (an engine's table knows them); names are resolved
 /// to registers, symbols and instruction indices. Grammar: PTX ISA, chapters 4, 5 and 11.
 /// </summary>
-internal sealed class PtxParser
+internal sealed partial class PtxParser
 {
     private readonly PtxLexer _lexer;
     private readonly string _module;
     private readonly Dictionary<int, string> _files = [];
     private readonly List<(string Name, int Bytes, int Alignment, bool Dynamic)> _moduleShared = [];
+    private readonly ModuleVariables _variables = new();
+    private readonly Dictionary<string, PtxFunction> _functions = new(StringComparer.Ordinal);
     private Token _token;
     private (int File, ulong Line) _location;
+    private bool _isExtern;
 
     public PtxParser(string text, string module)
     {
@@ -42,19 +43,31 @@ internal sealed class PtxParser
                 case ".section":
                     SkipSection();
                     break;
-                case ".visible" or ".weak":
+                case ".visible" or ".weak" or ".extern" or ".common":
+                    _isExtern = _token.Text == ".extern";
                     Advance();
                     break;
                 case ".entry":
                     entries.Add(ParseEntry());
                     break;
-                case ".extern" or ".shared":
-                    _moduleShared.Add(ParseShared());
+                case ".shared":
+                    _moduleShared.Add(ParseShared(_isExtern));
+                    _isExtern = false;
+                    break;
+                case ".func":
+                    ParseFunction();
+                    break;
+                case ".global" or ".const":
+                    ParseVariable();
+                    break;
+                case ".pragma" or ".alias":
+                    SkipStatement();
                     break;
                 default:
-                    throw Error($"'{_token.Text}' is not supported at module level (supported: .entry, .shared, .file)");
+                    throw Error($"'{_token.Text}' is not supported at module level (supported: .entry, .func, .shared, .global, .const, .file)");
             }
         }
+        foreach (var entry in entries) Inliner.Flatten(entry, _functions);
         NameSources(entries);
         return new PtxModule(_module, entries);
     }
@@ -79,7 +92,7 @@ internal sealed class PtxParser
     private PtxEntry ParseEntry()
     {
         Advance();
-        var entry = new PtxEntry(_module, ExpectWord());
+        var entry = new PtxEntry(_module, ExpectWord()) { Variables = _variables };
         _location = default;
         entry.Parameters = ParseParameters();
         int sharedEnd = 0;
@@ -94,8 +107,100 @@ internal sealed class PtxParser
             else if (directive is not (".minnctapersm" or ".maxnreg")) throw Error($"directive '{directive}' is not supported on an entry");
         }
         Advance();
-        new EntryBody(this, entry, sharedEnd).Parse();
+        new BodyParser(this, entry, [], sharedEnd).Parse();
         return entry;
+    }
+
+    /// <summary>A function: its code is put in place of each call (<see cref="Inliner"/>); a declaration alone says nothing.</summary>
+    private void ParseFunction()
+    {
+        Advance();
+        var returns = ParseParameters();
+        var body = new PtxEntry(_module, ExpectWord()) { Variables = _variables };
+        _location = default;
+        body.Parameters = ParseParameters();
+        while (_token.Text is ".noreturn" or ".unique" or ".maxntid" or ".minnctapersm")
+        {
+            Advance();
+            while (_token.Kind == TokenKind.Number || _token.Is(',')) Advance();
+        }
+        if (TryTake(';'))
+        {
+            // Calls of it may come before its body.
+            _functions.TryAdd(body.Name, new PtxFunction(body, returns, IsDefined: false));
+            return;
+        }
+        Expect("{");
+        _functions[body.Name] = new PtxFunction(body, returns, IsDefined: true);
+        new BodyParser(this, body, returns, 0).Parse();
+    }
+
+    private void ParseVariable()
+    {
+        Advance();
+        if (TryTake(".attribute")) SkipBrackets();
+        if (TryTake(".align")) ExpectNumber(); // all are aligned to 128 bytes
+        int size = TypeBytes(ExpectWord());
+        var at = _token;
+        string name = ExpectWord();
+        int count = 1;
+        bool sized = true;
+        while (TryTake('['))
+        {
+            sized = _token.Kind == TokenKind.Number;
+            if (sized) count *= (int)ExpectNumber();
+            Expect("]");
+        }
+        var bytes = new List<byte>();
+        if (TryTake('=')) ParseInitialiser(size, bytes);
+        Expect(";");
+        if (!sized) count = bytes.Count / size;
+        if (bytes.Count > count * size) throw Error($"'{name}' has more initialisers than elements", at);
+        if (!_variables.TryAdd(name, count * size, bytes.ToArray())) throw Error($"'{name}' is declared twice", at);
+    }
+
+    /// <summary>Numbers, or addresses of variables, in braces or alone.</summary>
+    private void ParseInitialiser(int size, List<byte> bytes)
+    {
+        if (TryTake('{'))
+        {
+            while (!TryTake('}'))
+            {
+                ParseInitialiser(size, bytes);
+                TryTake(',');
+            }
+            return;
+        }
+        bool negative = TryTake('-');
+        ulong value;
+        if (_token.Kind == TokenKind.Word)
+        {
+            var at = _token;
+            string name = ExpectWord();
+            bool generic = name == "generic" && TryTake('(');
+            if (generic) name = ExpectWord();
+            if (!_variables.TryFind(name, out value)) throw Error($"'{name}' is no variable that was declared before", at);
+            if (generic) Expect(")");
+            if (TryTake('+')) value += ExpectNumber();
+        }
+        else
+        {
+            value = ExpectNumber();
+        }
+        if (negative) value = 0 - value;
+        bytes.AddRange(BitConverter.GetBytes(value).AsSpan(0, size));
+    }
+
+    private void SkipBrackets()
+    {
+        while (_token.Kind != TokenKind.End && !_token.Is(')')) Advance();
+        Advance();
+    }
+
+    private void SkipStatement()
+    {
+        while (_token.Kind != TokenKind.End && !_token.Is(';')) Advance();
+        Advance();
     }
 
     private List<PtxParameter> ParseParameters()
@@ -129,9 +234,8 @@ internal sealed class PtxParser
         return parameters;
     }
 
-    private (string Name, int Bytes, int Alignment, bool Dynamic) ParseShared()
+    private (string Name, int Bytes, int Alignment, bool Dynamic) ParseShared(bool dynamic)
     {
-        bool dynamic = TryTake(".extern");
         Expect(".shared");
         int alignment = TryTake(".align") ? (int)ExpectNumber() : 0;
         int bytes = TypeBytes(ExpectWord());
@@ -247,159 +351,4 @@ internal sealed class PtxParser
     private PtxException Error(string what) => Error(what, _token);
 
     private PtxException Error(string what, Token at) => new($"{_module}({at.Line},{at.Column}): {what}.");
-
-    /// <summary>What stands between an entry's braces.</summary>
-    private sealed class EntryBody(PtxParser parser, PtxEntry entry, int sharedEnd)
-    {
-        private readonly Dictionary<string, int> _registers = new(StringComparer.Ordinal);
-        private readonly Dictionary<string, int> _labels = new(StringComparer.Ordinal);
-        private readonly List<(PtxOperand Operand, int Instruction, int Index, Token At)> _branches = [];
-        private int _sharedEnd = sharedEnd;
-
-        public void Parse()
-        {
-            for (int depth = 1; depth > 0;)
-            {
-                var token = parser._token;
-                if (token.Kind == TokenKind.End) throw parser.Error($"the body of '{entry.Name}' has no end");
-                if (parser.TryTake('{')) depth++;
-                else if (parser.TryTake('}')) depth--;
-                else if (!parser.TryTake(';')) ParseStatement();
-            }
-            foreach (var (operand, instruction, index, at) in _branches)
-            {
-                if (!_labels.TryGetValue(operand.Name, out int target))
-                    throw parser.Error($"'{operand.Name}' is not declared", at);
-                entry.Instructions[instruction].Operands[index] = operand with { Kind = PtxOperandKind.Label, Value = target };
-            }
-        }
-
-        private void ParseStatement()
-        {
-            switch (parser._token.Text)
-            {
-                case ".reg":
-                    ParseRegisters();
-                    break;
-                case ".shared":
-                    PlaceShared(entry, parser.ParseShared(), ref _sharedEnd);
-                    break;
-                case ".loc":
-                    parser.ParseLocation();
-                    break;
-                case ".pragma":
-                    parser.SkipLine(parser._token.Line);
-                    break;
-                default:
-                    if (parser._token.Kind == TokenKind.Word && parser._token.Text[0] == '.')
-                        throw parser.Error($"'{parser._token.Text}' is not supported in an entry (supported: .reg, .shared, .loc, .pragma)");
-                    ParseInstructionOrLabel();
-                    break;
-            }
-        }
-
-        private void ParseRegisters()
-        {
-            parser.Advance();
-            string type = parser.ExpectWord();
-            int bits = type == ".pred" ? 1 : 8 * parser.TypeBytes(type);
-            bool isFloat = type is ".f32" or ".f64";
-            do
-            {
-                string name = parser.ExpectWord();
-                if (parser.TryTake('<'))
-                {
-                    int count = (int)parser.ExpectNumber();
-                    for (int i = 0; i < count; i++) Declare(name + i.ToString(CultureInfo.InvariantCulture), bits, isFloat);
-                    parser.Expect(">");
-                }
-                else
-                {
-                    Declare(name, bits, isFloat);
-                }
-            }
-            while (parser.TryTake(','));
-            parser.Expect(";");
-        }
-
-        private void Declare(string name, int bits, bool isFloat)
-        {
-            if (!_registers.TryAdd(name, entry.Registers.Count)) throw parser.Error($"register '{name}' is declared twice");
-            entry.Registers.Add(new PtxRegister(name, bits, isFloat));
-        }
-
-        private void ParseInstructionOrLabel()
-        {
-            int guard = -1;
-            bool negated = false;
-            if (parser.TryTake('@'))
-            {
-                negated = parser.TryTake('!');
-                string name = parser.ExpectWord();
-                guard = _registers.TryGetValue(name, out int register) ? register : throw parser.Error($"'{name}' is not declared");
-            }
-            var start = parser._token;
-            string opcode = parser.ExpectWord();
-            if (guard < 0 && parser.TryTake(':'))
-            {
-                if (!_labels.TryAdd(opcode, entry.Instructions.Count)) throw parser.Error($"label '{opcode}' is declared twice", start);
-                return;
-            }
-            var operands = new List<PtxOperand>();
-            while (!parser._token.Is(';'))
-            {
-                operands.Add(ParseOperand(opcode, operands.Count));
-                if (parser.TryTake('|')) operands.Add(ParseOperand(opcode, operands.Count));
-                if (!parser.TryTake(',') && !parser._token.Is(';')) throw parser.Error($"expected ',' or ';', found '{parser._token.Text}'");
-            }
-            parser.Advance();
-            entry.Instructions.Add(new PtxInstruction
-            {
-                Opcode = opcode,
-                Operands = [.. operands],
-                Guard = guard,
-                GuardNegated = negated,
-                Line = start.Line,
-                Column = start.Column,
-                Location = parser._location,
-            });
-        }
-
-        private PtxOperand ParseOperand(string opcode, int index)
-        {
-            if (parser.TryTake('['))
-            {
-                var target = ParseOperand(opcode, index);
-                long offset = 0;
-                if (parser.TryTake('+')) offset = ParseOperand(opcode, index).Value;
-                parser.Expect("]");
-                return new PtxOperand(PtxOperandKind.Address, target.Register, offset, target.Name);
-            }
-            if (parser.TryTake('{'))
-            {
-                var elements = new List<PtxOperand>();
-                do elements.Add(ParseOperand(opcode, index));
-                while (parser.TryTake(','));
-                parser.Expect("}");
-                return new PtxOperand(PtxOperandKind.Vector, Elements: [.. elements]);
-            }
-            if (parser.TryTake('!')) return ParseOperand(opcode, index) with { Negated = true };
-            if (parser.TryTake('-')) return new PtxOperand(PtxOperandKind.Number, Value: -(long)parser.ExpectNumber());
-            var token = parser._token;
-            if (token.Kind == TokenKind.Number)
-            {
-                parser.Advance();
-                return new PtxOperand(PtxOperandKind.Number, Value: (long)token.Bits, IsFloatLiteral: token.Text.Length > 1 && token.Text[1] is 'f' or 'F' or 'd' or 'D');
-            }
-            string name = parser.ExpectWord();
-            if (_registers.TryGetValue(name, out int register)) return new PtxOperand(PtxOperandKind.Register, register, Name: name);
-            // Special registers have names without a number.
-            if ((name[0] == '%' && !char.IsAsciiDigit(name[^1])) || name == "_") return new PtxOperand(PtxOperandKind.Special, Name: name);
-            if (entry.SharedOffsets.ContainsKey(name) || entry.Parameters.Any(p => p.Name == name)) return new PtxOperand(PtxOperandKind.Symbol, Name: name);
-            if (opcode is not ("bra" or "bra.uni")) throw parser.Error($"'{name}' is not declared", token);
-            var label = new PtxOperand(PtxOperandKind.Label, Name: name);
-            _branches.Add((label, entry.Instructions.Count, index, token));
-            return label;
-        }
-    }
 }

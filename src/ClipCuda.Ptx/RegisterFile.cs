@@ -15,6 +15,9 @@ internal sealed class RegisterFile
     private readonly Dictionary<(ulong Bits, Width Width), int> _constants = [];
     private readonly Dictionary<string, int> _specials = new(StringComparer.Ordinal);
 
+    private readonly Dictionary<int, int> _locals = [];
+    private int _localStart = -1;
+
     public RegisterFile(PtxEntry entry, (int First, int Last)[] lives)
     {
         _entry = entry;
@@ -61,9 +64,31 @@ internal sealed class RegisterFile
         return offset;
     }
 
-    /// <summary>Writes the immediates into a new file.</summary>
+    /// <summary>A slot with each lane's address of a local variable. The memory itself, lane after lane, is part of the file.</summary>
+    public int Local(int offset)
+    {
+        if (_localStart < 0)
+        {
+            _localStart = Bytes;
+            Bytes += Lanes.Count * LocalStride;
+        }
+        if (!_locals.TryGetValue(offset, out int slot)) _locals.Add(offset, slot = Grow(Width.W64));
+        return slot;
+    }
+
+    /// <summary>Where in a file local memory begins, and its size; (0, 0) if there is none.</summary>
+    public (int Start, int Bytes) LocalMemory => _localStart < 0 ? (0, 0) : (_localStart, Lanes.Count * LocalStride);
+
+    /// <summary>From one lane's local memory to the next.</summary>
+    public int LocalStride => (_entry.LocalBytes + 63) / 64 * 64;
+
+    /// <summary>Writes the immediates and the addresses of local memory into a new file.</summary>
     public unsafe void FillConstants(byte* file)
     {
+        foreach (var (offset, slot) in _locals)
+        {
+            for (int lane = 0; lane < Lanes.Count; lane++) ((byte**)(file + slot))[lane] = file + _localStart + lane * LocalStride + offset;
+        }
         foreach (var ((bits, width), offset) in _constants)
         {
             for (int o = 0; o < (int)width; o += 64)
@@ -72,14 +97,17 @@ internal sealed class RegisterFile
     }
 
     /// <summary>Writes what is the same for a whole launch: thread indices, and the sizes of grid and block.</summary>
-    public unsafe void FillLaunch(byte* file, int group, in LaunchShape shape)
+    public unsafe void FillLaunch(byte* file, int group, in LaunchShape shape) => FillThreads(file, group * Lanes.Count, shape);
+
+    /// <summary>The same for lanes that begin at any thread.</summary>
+    public unsafe void FillThreads(byte* file, int firstThread, in LaunchShape shape)
     {
         foreach (var (name, offset) in _specials)
         {
             uint* lanes = (uint*)(file + offset);
             for (int lane = 0; lane < Lanes.Count; lane++)
             {
-                int thread = group * Lanes.Count + lane, laneId = lane & 31;
+                int thread = firstThread + lane, laneId = lane & 31;
                 lanes[lane] = name switch
                 {
                     "%tid.x" => (uint)(thread % shape.Block.X),

@@ -21,7 +21,34 @@ internal interface IScalarUnary<TFrom, TTo>
     static abstract TTo Apply(TFrom a);
 }
 
-/// <summary>Handlers of instructions for which there is no vector form: a loop over the active lanes.</summary>
+/// <summary>y = f(a, b) of one lane, of types that need not be the same.</summary>
+internal interface IMixedBinary<TA, TB, TTo>
+{
+    static abstract TTo Apply(TA a, TB b);
+}
+
+/// <summary>y = f(a, b, c) of one lane, of types that need not be the same.</summary>
+internal interface IMixedTernary<TA, TB, TC, TTo>
+{
+    static abstract TTo Apply(TA a, TB b, TC c);
+}
+
+/// <summary>y = f(a, b, c, e) of one lane; c and e have 32 bits.</summary>
+internal interface IScalarQuaternary<T>
+{
+    static abstract T Apply(T a, T b, uint c, uint e);
+}
+
+/// <summary>Whether a comparison of one lane holds.</summary>
+internal interface IScalarTest<T>
+{
+    static abstract bool Apply(T a, T b);
+}
+
+/// <summary>
+/// Handlers of instructions for which there is no vector form: a loop over the active lanes. Types of 8 and 16 bits lie in lanes of 32; what
+/// is above them is not looked at, and what is written extends by its own sign.
+/// </summary>
 internal static unsafe class LaneByLane
 {
     public static void Unary<TFrom, TTo, TOp, TMask>(ref Lanes lanes, in Instruction i)
@@ -30,15 +57,10 @@ internal static unsafe class LaneByLane
         where TOp : struct, IScalarUnary<TFrom, TTo>
         where TMask : struct, IMask
     {
-        // Narrow registers occupy 32-bit lanes.
-        int to = Math.Max(4, sizeof(TTo)), from = Math.Max(4, sizeof(TFrom));
         byte* d = lanes.Registers + i.D, a = lanes.Registers + i.A;
         for (int lane = 0; lane < Lanes.Count; lane++)
         {
-            if (TMask.Partial && !lanes.IsActive(lane)) continue;
-            var result = TOp.Apply(*(TFrom*)(a + lane * from));
-            if (sizeof(TTo) < 4) *(uint*)(d + lane * 4) = 0;
-            *(TTo*)(d + lane * to) = result;
+            if (!TMask.Partial || lanes.IsActive(lane)) Set(d, lane, TOp.Apply(Get<TFrom>(a, lane)));
         }
     }
 
@@ -47,10 +69,10 @@ internal static unsafe class LaneByLane
         where TOp : struct, IScalarBinary<T>
         where TMask : struct, IMask
     {
-        T* d = (T*)(lanes.Registers + i.D), a = (T*)(lanes.Registers + i.A), b = (T*)(lanes.Registers + i.B);
+        byte* d = lanes.Registers + i.D, a = lanes.Registers + i.A, b = lanes.Registers + i.B;
         for (int lane = 0; lane < Lanes.Count; lane++)
         {
-            if (!TMask.Partial || lanes.IsActive(lane)) d[lane] = TOp.Apply(a[lane], b[lane]);
+            if (!TMask.Partial || lanes.IsActive(lane)) Set(d, lane, TOp.Apply(Get<T>(a, lane), Get<T>(b, lane)));
         }
     }
 
@@ -59,11 +81,86 @@ internal static unsafe class LaneByLane
         where TOp : struct, IScalarTernary<T>
         where TMask : struct, IMask
     {
-        T* d = (T*)(lanes.Registers + i.D), a = (T*)(lanes.Registers + i.A), b = (T*)(lanes.Registers + i.B), c = (T*)(lanes.Registers + i.C);
+        byte* d = lanes.Registers + i.D, a = lanes.Registers + i.A, b = lanes.Registers + i.B, c = lanes.Registers + i.C;
         for (int lane = 0; lane < Lanes.Count; lane++)
         {
-            if (!TMask.Partial || lanes.IsActive(lane)) d[lane] = TOp.Apply(a[lane], b[lane], c[lane]);
+            if (!TMask.Partial || lanes.IsActive(lane)) Set(d, lane, TOp.Apply(Get<T>(a, lane), Get<T>(b, lane), Get<T>(c, lane)));
         }
+    }
+
+    public static void MixedBinary<TA, TB, TTo, TOp, TMask>(ref Lanes lanes, in Instruction i)
+        where TA : unmanaged
+        where TB : unmanaged
+        where TTo : unmanaged
+        where TOp : struct, IMixedBinary<TA, TB, TTo>
+        where TMask : struct, IMask
+    {
+        byte* d = lanes.Registers + i.D, a = lanes.Registers + i.A, b = lanes.Registers + i.B;
+        for (int lane = 0; lane < Lanes.Count; lane++)
+        {
+            if (!TMask.Partial || lanes.IsActive(lane)) Set(d, lane, TOp.Apply(Get<TA>(a, lane), Get<TB>(b, lane)));
+        }
+    }
+
+    public static void MixedTernary<TA, TB, TC, TTo, TOp, TMask>(ref Lanes lanes, in Instruction i)
+        where TA : unmanaged
+        where TB : unmanaged
+        where TC : unmanaged
+        where TTo : unmanaged
+        where TOp : struct, IMixedTernary<TA, TB, TC, TTo>
+        where TMask : struct, IMask
+    {
+        byte* d = lanes.Registers + i.D, a = lanes.Registers + i.A, b = lanes.Registers + i.B, c = lanes.Registers + i.C;
+        for (int lane = 0; lane < Lanes.Count; lane++)
+        {
+            if (!TMask.Partial || lanes.IsActive(lane)) Set(d, lane, TOp.Apply(Get<TA>(a, lane), Get<TB>(b, lane), Get<TC>(c, lane)));
+        }
+    }
+
+    /// <summary>Four sources: the last is at D1.</summary>
+    public static void Quaternary<T, TOp, TMask>(ref Lanes lanes, in Instruction i)
+        where T : unmanaged
+        where TOp : struct, IScalarQuaternary<T>
+        where TMask : struct, IMask
+    {
+        byte* file = lanes.Registers;
+        for (int lane = 0; lane < Lanes.Count; lane++)
+        {
+            if (TMask.Partial && !lanes.IsActive(lane)) continue;
+            Set(file + i.D, lane, TOp.Apply(Get<T>(file + i.A, lane), Get<T>(file + i.B, lane), Get<uint>(file + i.C, lane), Get<uint>(file + i.D1, lane)));
+        }
+    }
+
+    /// <summary>setp: C is a third predicate, combined with the result by TCombine.</summary>
+    public static void Compare<T, TOp, TCombine, TMask>(ref Lanes lanes, in Instruction i)
+        where T : unmanaged
+        where TOp : struct, IScalarTest<T>
+        where TCombine : struct, IScalarBinary<int>
+        where TMask : struct, IMask
+    {
+        byte* file = lanes.Registers;
+        for (int lane = 0; lane < Lanes.Count; lane++)
+        {
+            if (TMask.Partial && !lanes.IsActive(lane)) continue;
+            int holds = TOp.Apply(Get<T>(file + i.A, lane), Get<T>(file + i.B, lane)) ? -1 : 0;
+            Set(file + i.D, lane, TCombine.Apply(holds, Get<int>(file + i.C, lane)));
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static T Get<T>(byte* register, int lane)
+        where T : unmanaged => *(T*)(register + lane * Math.Max(4, sizeof(T)));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Set<T>(byte* register, int lane, T value)
+        where T : unmanaged
+    {
+        if (sizeof(T) >= 4) ((T*)register)[lane] = value;
+        else if (typeof(T) == typeof(sbyte)) ((int*)register)[lane] = (sbyte)(object)value;
+        else if (typeof(T) == typeof(short)) ((int*)register)[lane] = (short)(object)value;
+        else if (typeof(T) == typeof(byte)) ((uint*)register)[lane] = (byte)(object)value;
+        else if (typeof(T) == typeof(ushort)) ((uint*)register)[lane] = (ushort)(object)value;
+        else ((uint*)register)[lane] = BitConverter.HalfToUInt16Bits((Half)(object)value);
     }
 }
 
@@ -125,13 +222,19 @@ internal readonly struct Cast<TFrom, TTo> : IScalarUnary<TFrom, TTo>
     public static TTo Apply(TFrom a) => TTo.CreateTruncating(a);
 }
 
-/// <summary>Float to integer: rounded to an integer in the direction TRound, saturated; NaN gives 0 (PTX ISA, cvt).</summary>
+/// <summary>
+/// Float to integer: rounded to an integer in the direction TRound, saturated. NaN gives 0 from f32 to at most 32 bits, and else the
+/// highest bit alone (PTX ISA 9.7.9.21, cvt, "Floating point to integer").
+/// </summary>
 internal readonly struct FloatToInteger<TFrom, TTo, TRound> : IScalarUnary<TFrom, TTo>
     where TFrom : IFloatingPointIeee754<TFrom>
-    where TTo : IBinaryInteger<TTo>
+    where TTo : unmanaged, IBinaryInteger<TTo>
     where TRound : struct, IRounding
 {
-    public static TTo Apply(TFrom a) => TFrom.IsNaN(a) ? TTo.Zero : TTo.CreateSaturating(TFrom.Round(a, TRound.Mode));
+    public static unsafe TTo Apply(TFrom a) =>
+        !TFrom.IsNaN(a) ? TTo.CreateSaturating(TFrom.Round(a, TRound.Mode))
+        : typeof(TFrom) == typeof(double) || sizeof(TTo) == 8 ? TTo.One << (8 * sizeof(TTo) - 1)
+        : TTo.Zero;
 }
 
 internal interface IRounding

@@ -11,9 +11,11 @@ internal sealed unsafe class WarpGroup
     public const int StackEntries = 256;
 
     private readonly byte[] _memory;
+    private readonly int _liveLanes;
 
-    public WarpGroup(PtxEntry entry, Instruction[] code, int index, int registerBytes, SharedChecker? checker)
+    public WarpGroup(PtxEntry entry, Instruction[] code, int index, int registerBytes, SharedChecker? checker, int liveLanes = Lanes.Count)
     {
+        _liveLanes = liveLanes;
         Entry = entry;
         Code = code;
         Index = index;
@@ -31,8 +33,14 @@ internal sealed unsafe class WarpGroup
 
     public Instruction[] Code { get; }
 
-    /// <summary>Which 128 threads of the block these are.</summary>
+    /// <summary>Which group of the block this is.</summary>
     public int Index { get; }
+
+    /// <summary>The thread of lane 0. Where warps have to run one after another, a group uses 32 of its lanes only.</summary>
+    public int FirstThread => Index * _liveLanes;
+
+    /// <summary>The barrier at which the group waits, and for how many threads it waits there; 0: all.</summary>
+    public (int Id, int Threads) Barrier { get; set; }
 
     public SharedChecker? Checker { get; }
 
@@ -42,10 +50,22 @@ internal sealed unsafe class WarpGroup
 
     public (int X, int Y, int Z) BlockIndex { get; set; }
 
+    /// <summary>Whether bytes lie in the local memory of a lane.</summary>
+    public bool IsLocal(long address, int bytes, int lane)
+    {
+        long start = (long)Lanes.Registers + LocalStart + (long)lane * LocalStride;
+        return address >= start && address + bytes <= start + Entry.LocalBytes;
+    }
+
+    /// <summary>Where in the register file local memory lies, for checks.</summary>
+    public int LocalStart { get; set; }
+
+    public int LocalStride { get; set; }
+
     /// <summary>Makes the group ready for a new block: all its threads alive, at the first instruction.</summary>
     public void Start(int threads, byte* shared, byte* parameters)
     {
-        int count = Math.Min(Lanes.Count, threads - Index * Lanes.Count);
+        int count = Math.Min(_liveLanes, threads - FirstThread);
         ulong low = count >= 64 ? ulong.MaxValue : (1UL << count) - 1;
         ulong high = count >= 128 ? ulong.MaxValue : count <= 64 ? 0 : (1UL << (count - 64)) - 1;
         (Lanes.AliveLow, Lanes.AliveHigh) = (low, high);
@@ -78,7 +98,7 @@ internal sealed unsafe class WarpGroup
     public PtxException Fault(in Instruction at, string what, int lane)
     {
         var instruction = Entry.Instructions[Math.Min(at.Origin, Entry.Instructions.Count - 1)];
-        int thread = Index * Lanes.Count + lane;
+        int thread = FirstThread + lane;
         var (x, y, z) = (thread % Block.X, thread / Block.X % Block.Y, thread / (Block.X * Block.Y));
         string source = instruction.Source is null ? "" : $"{instruction.Source} ";
         return new PtxException($"{Name}: {what}, at {source}({Entry.Module}:{instruction.Line}), block {BlockIndex}, thread {(x, y, z)}.");

@@ -72,6 +72,11 @@ internal sealed unsafe class CpuDevice : Device
             (_program, _shape) = (program, shape);
             _parameters = pinned;
             long blocks = shape.Grid.Count;
+            if (kernel.Entry.HasAtomics)
+            {
+                program.Run(shape, pinned, 0, blocks);
+                return;
+            }
             _pool.Run(blocks, Math.Max(1, blocks / (8 * _pool.Threads)), _runBlocks);
         }
     }

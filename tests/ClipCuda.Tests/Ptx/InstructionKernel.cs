@@ -1,5 +1,6 @@
 using System.Text;
 using ClipCuda.Ptx;
+using ClipCuda.Ptx.Compiler;
 
 namespace ClipCuda.Tests.Ptx;
 
@@ -11,17 +12,17 @@ internal static unsafe class InstructionKernel
     {
         'p' => 0,
         'h' => 0xBEEF,
-        'R' => 0xDEADBEEFDEADBEEF,
+        'R' or 'd' => 0xDEADBEEFDEADBEEF,
         _ => 0xDEADBEEF,
     };
 
     /// <summary>Executes the opcode in each thread on its own operands; with <paramref name="oddOnly"/> under a branch that even threads do not take.</summary>
-    public static ulong[] Run(string opcode, char destination, string sources, ulong[][] operands, bool oddOnly, int threads, bool check)
+    public static ulong[] Run(string opcode, char destination, string sources, ulong[][] operands, bool oddOnly, int threads, TestEngine engine, string tail = "")
     {
-        var entry = PtxModule.Parse(Write(opcode, destination, sources, oddOnly), "instruction.ptx").Entries[0];
+        var entry = PtxModule.Parse(Write(opcode, destination, sources, oddOnly, tail), "instruction.ptx").Entries[0];
         int count = operands[0].Length / threads * threads;
         var buffers = new ulong[4][];
-        MemoryMap? map = check ? new MemoryMap() : null;
+        MemoryMap? map = engine == TestEngine.Checked ? new MemoryMap() : null;
         byte* parameters = stackalloc byte[32];
         for (int i = 0; i < 4; i++)
         {
@@ -34,11 +35,24 @@ internal static unsafe class InstructionKernel
                 if (i > 0) map?.MarkInitialised((ulong)start, count * 8L);
             }
         }
-        KernelProgram.Create(entry, map).Run(new LaunchShape(count / threads, threads), parameters, 0, count / threads);
+        Launch(entry, engine, new LaunchShape(count / threads, threads), parameters, map);
         return buffers[0];
     }
 
-    private static string Write(string opcode, char destination, string sources, bool oddOnly)
+    /// <summary>Runs all blocks of an entry on an engine; a checked one holds accesses against the map.</summary>
+    public static void Launch(PtxEntry entry, TestEngine engine, in LaunchShape shape, byte* parameters, MemoryMap? map = null)
+    {
+        if (engine != TestEngine.Compiled)
+        {
+            KernelProgram.Create(entry, engine == TestEngine.Checked ? map ?? new MemoryMap() : null).Run(shape, parameters, 0, shape.Grid.Count);
+            return;
+        }
+        using var program = CompiledProgram.TryCreate(entry, 512, out string reason);
+        Assert.That(program, Is.Not.Null, reason);
+        program!.Run(shape, parameters, 0, shape.Grid.Count);
+    }
+
+    private static string Write(string opcode, char destination, string sources, bool oddOnly, string tail)
     {
         var text = new StringBuilder("""
             .version 6.3
@@ -62,7 +76,7 @@ internal static unsafe class InstructionKernel
             text.AppendLine($"ld.param.u64 %R9, [p{i}];").AppendLine("add.s64 %R10, %R9, %R8;");
             text.AppendLine(sources[i - 1] switch
             {
-                'R' => $"ld.global.u64 %R{i}, [%R10];",
+                'R' or 'd' => $"ld.global.u64 %R{i}, [%R10];",
                 'h' => $"ld.global.u16 %h{i}, [%R10];",
                 'p' => $"ld.global.u32 %r{i}, [%R10]; setp.ne.s32 %p{i}, %r{i}, 0;",
                 _ => $"ld.global.u32 %r{i}, [%R10];",
@@ -73,16 +87,16 @@ internal static unsafe class InstructionKernel
         {
             'p' => "setp.ne.s32 %p0, %r8, %r8;",
             'h' => $"mov.u16 %h0, {Untouched('h')};",
-            'R' => $"mov.u64 %R0, 0x{Untouched('R'):x};",
+            'R' or 'd' => $"mov.u64 %R0, 0x{Untouched('R'):x};",
             _ => $"mov.u32 %r0, 0x{Untouched('r'):x};",
         });
         if (oddOnly) text.AppendLine("and.b32 %r7, %r10, 1; setp.eq.s32 %p7, %r7, 0; @%p7 bra $skip;");
         text.Append($"{opcode} {result}");
         for (int i = 1; i <= sources.Length; i++) text.Append($", {Register(sources[i - 1], i)}");
-        text.AppendLine(";").AppendLine("$skip:").AppendLine("ld.param.u64 %R9, [p0]; add.s64 %R10, %R9, %R8;");
+        text.AppendLine($"{tail};").AppendLine("$skip:").AppendLine("ld.param.u64 %R9, [p0]; add.s64 %R10, %R9, %R8;");
         text.AppendLine(destination switch
         {
-            'R' => "st.global.u64 [%R10], %R0;",
+            'R' or 'd' => "st.global.u64 [%R10], %R0;",
             'h' => "mov.u64 %R11, 0; st.global.u64 [%R10], %R11; st.global.u16 [%R10], %h0;",
             'p' => "selp.b32 %r0, 1, 0, %p0; cvt.u64.u32 %R11, %r0; st.global.u64 [%R10], %R11;",
             _ => "cvt.u64.u32 %R11, %r0; st.global.u64 [%R10], %R11;",
@@ -92,11 +106,19 @@ internal static unsafe class InstructionKernel
 
     private static string Register(char type, int index) => type switch
     {
-        'R' => $"%R{index}",
+        'R' or 'd' => $"%R{index}",
         'h' => $"%h{index}",
         'p' => $"%p{index}",
         _ => $"%r{index}",
     };
+}
+
+/// <summary>What runs a test's kernel.</summary>
+public enum TestEngine
+{
+    Interpreted,
+    Checked,
+    Compiled,
 }
 
 /// <summary>Operands: the edge values of a type crossed with those of the other operands, then random bits.</summary>
@@ -111,6 +133,13 @@ internal static class OperandTable
         0x3F000000, 0x3FC00000, 0x40200000, 0xC0200000, 0x4F000000, 0xCF000001, 0x4F800000, 0x3EFFFFFF, 0x4B000001, 0xC3160000, 0x43000000,
     ];
 
+    private static readonly double[] DoubleEdges =
+    [
+        0, -0.0, 1, -1, double.PositiveInfinity, double.NegativeInfinity, double.NaN, BitConverter.UInt64BitsToDouble(0x7FF0000000000123), double.Epsilon, -double.Epsilon,
+        2.2250738585072009e-308, 2.2250738585072014e-308, double.MaxValue, double.MinValue, 0.5, 1.5, 2.5, -2.5, 2147483648, -2147483649, 4294967295.5, 1.8446744073709552e19,
+        3.4028235677973366e38, 1e-45, -1e-40,
+    ];
+
     private static readonly ulong[] IntegerEdges =
         [0, 1, 2, 7, 31, 32, 127, 128, 255, 32767, 32768, 65535, int.MaxValue, 0x80000000, 0x80000001, uint.MaxValue, 0x100000000, long.MaxValue, 0x8000000000000000, ulong.MaxValue];
 
@@ -121,13 +150,14 @@ internal static class OperandTable
         ulong[] edges = type switch
         {
             'f' => Array.ConvertAll(FloatEdges, bits => (ulong)bits),
+            'd' => Array.ConvertAll(DoubleEdges, BitConverter.DoubleToUInt64Bits),
             's' => Shifts,
             'p' => [0, 1],
             _ => IntegerEdges,
         };
         ulong mask = type switch
         {
-            'R' => ulong.MaxValue,
+            'R' or 'd' => ulong.MaxValue,
             'h' => 0xFFFF,
             'p' => 1,
             _ => uint.MaxValue,

@@ -124,4 +124,67 @@ public sealed unsafe class KernelProgramTests
         KernelProgram.Create(entry, checks: null).Run(new LaunchShape(1, 1), parameters, 0, 1);
         Assert.That(y, Is.EqualTo(expected));
     }
+
+    /// <summary>Two halves of a block meet at barriers of their own, as many rounds as the half's number says; then a warp leaves and the rest meets again.</summary>
+    [Test]
+    public void Barriers_with_a_number_and_a_count_hold_up_whom_they_name([Values(false, true)] bool check)
+    {
+        var entry = PtxModule.Parse("""
+            .version 7.0
+            .target sm_80
+            .address_size 64
+            .visible .entry named(.param .u64 named_y)
+            {
+                .reg .pred %p<3>; .reg .b32 %r<8>; .reg .b64 %rd<5>;
+                .shared .align 4 .b8 part[512];
+                mov.u32 %r1, %tid.x;
+                shr.u32 %r2, %r1, 6;
+                add.s32 %r3, %r2, 1;
+                mul.wide.u32 %rd1, %r1, 4;
+                mov.u64 %rd2, part;
+                add.s64 %rd2, %rd2, %rd1;
+                st.shared.u32 [%rd2], %r1;
+                bar.sync %r3, 64;
+                xor.b32 %r4, %r1, 32;
+                mul.wide.u32 %rd3, %r4, 4;
+                mov.u64 %rd4, part;
+                add.s64 %rd3, %rd4, %rd3;
+                ld.shared.u32 %r5, [%rd3];
+                setp.lt.u32 %p1, %r1, 32;
+                @%p1 ret;
+                bar.sync 0;
+                ld.param.u64 %rd4, [named_y];
+                add.s64 %rd4, %rd4, %rd1;
+                st.global.u32 [%rd4], %r5;
+                ret;
+            }
+            """, "named.ptx").Entries[0];
+        uint[] y = GC.AllocateArray<uint>(128, pinned: true);
+        byte* parameters = stackalloc byte[8];
+        fixed (uint* start = y)
+        {
+            *(uint**)parameters = start;
+            var map = new MemoryMap();
+            map.Add((ulong)start, 512, "y");
+            KernelProgram.Create(entry, check ? map : null).Run(new LaunchShape(1, 128), parameters, 0, 1);
+        }
+        Assert.That(y, Is.EqualTo(Enumerable.Range(0, 128).Select(t => t < 32 ? 0u : (uint)(t ^ 32))));
+    }
+
+    [Test]
+    public void A_barrier_that_waits_for_too_many_is_a_deadlock()
+    {
+        var entry = PtxModule.Parse(".version 7.0\n.target sm_80\n.address_size 64\n.entry k() {\nbar.sync 2, 96;\nret; }", "k.ptx").Entries[0];
+        byte* parameters = stackalloc byte[8];
+        string? message = null;
+        try
+        {
+            KernelProgram.Create(entry, null).Run(new LaunchShape(1, 64), parameters, 0, 1);
+        }
+        catch (PtxException error)
+        {
+            message = error.Message;
+        }
+        Assert.That(message, Does.StartWith("k: deadlock: barrier 2 waits for threads that never come, at (k.ptx:5)"));
+    }
 }

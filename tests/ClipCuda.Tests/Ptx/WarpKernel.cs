@@ -14,12 +14,13 @@ internal static unsafe class WarpKernel
     public static readonly byte[] Source = [.. Enumerable.Range(0, 4096).Select(i => (byte)(0x80 + i * 37))];
 
     /// <summary>Runs a body in 128 threads: %r0 is the thread, %p0 whether it is odd, %rd2 its element of the result, %rd3 the source; returns %r1, <see cref="Untouched"/> at first.</summary>
-    public static uint[] Run(string body, bool oddOnly = false)
+    public static uint[] Run(string body, bool oddOnly = false, TestEngine engine = TestEngine.Interpreted, string module = "")
     {
         var entry = PtxModule.Parse($$"""
             .version 6.3
             .target sm_75
             .address_size 64
+            {{module}}
             .visible .entry kernel(.param .u64 out, .param .u64 in)
             {
                 .reg .pred %p<3>; .reg .b16 %h<2>; .reg .b32 %r<8>; .reg .b64 %rd<8>;
@@ -46,7 +47,11 @@ internal static unsafe class WarpKernel
         {
             ((ulong*)parameters)[0] = (ulong)output;
             ((ulong*)parameters)[1] = (ulong)input;
-            KernelProgram.Create(entry, checks: null).Run(new LaunchShape(1, Threads), parameters, 0, 1);
+            MemoryMap? map = engine == TestEngine.Checked ? new MemoryMap() : null;
+            map?.Add((ulong)output, 4 * Threads, "out");
+            map?.Add((ulong)input, Source.Length, "in");
+            map?.MarkInitialised((ulong)input, Source.Length);
+            InstructionKernel.Launch(entry, engine, new LaunchShape(1, Threads), parameters, map);
         }
         return results;
     }
