@@ -162,14 +162,27 @@ internal sealed partial class PtxParser
             }
             PtxInstruction New(string name, params PtxOperand[] operands) => new()
             {
-                Opcode = name, Operands = operands, Guard = guard, GuardNegated = negated, Line = start.Line, Column = start.Column, Location = parser._location,
+                Opcode = name,
+                Operands = operands,
+                Guard = guard,
+                GuardNegated = negated,
+                Line = start.Line,
+                Column = start.Column,
+                Location = parser._location,
             };
             if (opcode is "call" or "call.uni")
             {
                 var (call, target) = ParseCall();
                 body.Instructions.Add(new PtxInstruction
                 {
-                    Opcode = "call", Operands = [target], Call = call, Guard = guard, GuardNegated = negated, Line = start.Line, Column = start.Column, Location = parser._location,
+                    Opcode = "call",
+                    Operands = [target],
+                    Call = call,
+                    Guard = guard,
+                    GuardNegated = negated,
+                    Line = start.Line,
+                    Column = start.Column,
+                    Location = parser._location,
                 });
                 return;
             }

@@ -87,8 +87,13 @@ internal sealed class Inliner
             branches.Add((_code.Count, target));
             _code.Add(new PtxInstruction
             {
-                Opcode = "bra", Operands = [new PtxOperand(PtxOperandKind.Label)], Guard = guard < 0 ? -1 : guard + _registers[body], GuardNegated = negated,
-                Line = at.Line, Column = at.Column, Location = at.Location,
+                Opcode = "bra",
+                Operands = [new PtxOperand(PtxOperandKind.Label)],
+                Guard = guard < 0 ? -1 : guard + _registers[body],
+                GuardNegated = negated,
+                Line = at.Line,
+                Column = at.Column,
+                Location = at.Location,
             });
         }
     }
@@ -129,8 +134,13 @@ internal sealed class Inliner
 
     private static PtxInstruction Copy(PtxInstruction at, PtxOperand[] operands, int registers, string? opcode = null) => new()
     {
-        Opcode = opcode ?? at.Opcode, Operands = operands, Guard = at.Guard < 0 ? -1 : at.Guard + registers, GuardNegated = at.GuardNegated,
-        Line = at.Line, Column = at.Column, Location = at.Location,
+        Opcode = opcode ?? at.Opcode,
+        Operands = operands,
+        Guard = at.Guard < 0 ? -1 : at.Guard + registers,
+        GuardNegated = at.GuardNegated,
+        Line = at.Line,
+        Column = at.Column,
+        Location = at.Location,
     };
 
     /// <summary>ld.param and st.param of call variables become moves, or accesses to local memory.</summary>
