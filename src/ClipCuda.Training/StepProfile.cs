@@ -15,7 +15,7 @@ public sealed class StepProfile
     private const int WarmUp = 2;
 
     /// <summary>Side of the made-up images, that of the bundled drawings.</summary>
-    private const int ImageSide = 72;
+    private const int ImageSide = 64;
 
     private StepProfile(IReadOnlyList<DeviceProfile.Entry> entries, double stepSeconds, double deviceSeconds, int steps) =>
         (Entries, StepSeconds, DeviceSeconds, Steps) = (entries, stepSeconds, deviceSeconds, steps);
