@@ -40,6 +40,9 @@ public sealed class InstructionTableTests
     [Test]
     public void Every_row_is_an_instruction_of_the_table() => Assert.That(Rows.Keys, Is.SubsetOf(InstructionTable.Opcodes));
 
+    /// <summary>The operands of an instruction: a letter each for the result and the sources (p predicate, h b16, r b32, f f32, s shift amount or bit count, R b64).</summary>
+    internal static (char Destination, string Sources) SignatureOf(string opcode) => (Rows[opcode].Destination, Rows[opcode].Sources);
+
     private static IEnumerable<Row> Table()
     {
         // Integers: arithmetic modulo 2^n.
