@@ -15,12 +15,16 @@ internal static unsafe class EngineComparison
     /// <summary>The same for all programs, which only read it.</summary>
     private static readonly byte* Input = AllocateInput();
 
-    /// <summary>How the engines differ, or null: where, both bits, the width.</summary>
-    public static string? Difference(FuzzProgram program)
+    /// <summary>How the engines differ on a program, or null: where, both bits, the width.</summary>
+    public static string? Difference(FuzzProgram program) =>
+        Difference(ProgramWriter.Write(program), program.Shape, ProgramWriter.OutputBytes(program), program.Seed, at => ProgramWriter.Describe(program, at));
+
+    /// <summary>How the engines differ on PTX text whose parameters are those of <see cref="ProgramWriter"/>, or null.</summary>
+    /// <param name="describe">What lies at an offset of the output, in words.</param>
+    public static string? Difference(string text, LaunchShape shape, int outputBytes, int seed, Func<int, string> describe)
     {
-        string text = ProgramWriter.Write(program);
         var entry = PtxModule.Parse(text, "fuzz.ptx").Entries[0];
-        byte[] expected = Run(program, KernelProgram.Create(entry, checks: null).Run);
+        byte[] expected = Run(KernelProgram.Create(entry, checks: null).Run, shape, outputBytes, seed);
         foreach (int width in Widths)
         {
             using var compiled = CompiledProgram.TryCreate(entry, width, out string reason);
@@ -28,7 +32,7 @@ internal static unsafe class EngineComparison
             byte[] actual;
             try
             {
-                actual = Run(program, compiled.Run);
+                actual = Run(compiled.Run, shape, outputBytes, seed);
             }
             catch (Exception error) when (error is not OutOfMemoryException)
             {
@@ -37,7 +41,7 @@ internal static unsafe class EngineComparison
             int at = expected.AsSpan().CommonPrefixLength(actual);
             if (at == expected.Length) continue;
             int word = at / 8 * 8;
-            return $"width {width}: {ProgramWriter.Describe(program, at - Border)} (output byte {at - Border}): "
+            return $"width {width}: {describe(at - Border)} (output byte {at - Border}): "
                 + $"interpreter {MemoryMarshal.Read<ulong>(expected.AsSpan(word)):x16}, compiler {MemoryMarshal.Read<ulong>(actual.AsSpan(word)):x16}";
         }
         return null;
@@ -45,9 +49,9 @@ internal static unsafe class EngineComparison
 
     private delegate void Engine(in LaunchShape shape, byte* parameters, long firstBlock, long blockCount);
 
-    private static byte[] Run(FuzzProgram program, Engine engine)
+    private static byte[] Run(Engine engine, LaunchShape shape, int outputBytes, int seed)
     {
-        byte[] output = new byte[ProgramWriter.OutputBytes(program) + 2 * Border];
+        byte[] output = new byte[outputBytes + 2 * Border];
         byte* start = (byte*)NativeMemory.AlignedAlloc((nuint)output.Length, 64);
         try
         {
@@ -55,9 +59,9 @@ internal static unsafe class EngineComparison
             byte* parameters = stackalloc byte[24];
             ((ulong*)parameters)[0] = (ulong)(Input + ProgramWriter.Slack);
             ((ulong*)parameters)[1] = (ulong)(start + Border);
-            ((int*)parameters)[4] = program.Seed % 50;
-            ((int*)parameters)[5] = int.MaxValue - program.Seed % 9;
-            engine(program.Shape, parameters, 0, program.Shape.Grid.Count);
+            ((int*)parameters)[4] = seed % 50;
+            ((int*)parameters)[5] = int.MaxValue - seed % 9;
+            engine(shape, parameters, 0, shape.Grid.Count);
             new Span<byte>(start, output.Length).CopyTo(output);
         }
         finally
