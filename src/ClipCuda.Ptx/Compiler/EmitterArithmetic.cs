@@ -109,8 +109,14 @@ internal sealed partial class Emitter
             PushScalar(operation.Sources[0], ValueType.Bits32);
             if (native.In == Number.U32) _il.Emit(OpCodes.Conv_R_Un);
             _il.Emit(OpCodes.Conv_R4);
-            Call(Small, "CreateScalarUnsafe", typeof(float), 1);
-            ConvertScalar(ValueType.Float, want);
+            if (want == ValueType.Float)
+            {
+                Call(Small, "CreateScalarUnsafe", typeof(float), 1);
+                return;
+            }
+            // Through a vector, .NET 10's JIT loses the conversion and passes the integer on.
+            _il.Emit(OpCodes.Call, typeof(BitConverter).GetMethod(nameof(BitConverter.SingleToInt32Bits))!);
+            ConvertScalar(ValueType.Bits32, want);
             return;
         }
         if (native.In == Number.F32)

@@ -67,6 +67,7 @@ internal sealed partial class Emitter
                 };
                 int operands = native.Kind is Native.Add or Native.Subtract or Native.Multiply or Native.Divide or Native.Minimum or Native.Maximum ? 2 : 1;
                 for (int s = 0; s < operands; s++) Operand(s);
+                if (native.Kind is Native.Minimum or Native.Maximum) HideConstants(isa);
                 Call(isa, name, type, operands);
                 break;
         }
@@ -89,6 +90,19 @@ internal sealed partial class Emitter
     {
         _il.Emit(OpCodes.Ldc_R4, value);
         Call(isa, "Create", typeof(float), 1);
+    }
+
+    /// <summary>
+    /// Passes the two vectors on the stack through locals: .NET 10's MaxNumber and MinNumber give zeros of the wrong sign if the JIT sees that an
+    /// operand is the constant −0.
+    /// </summary>
+    private void HideConstants(VectorIsa isa)
+    {
+        var (a, b) = (Temporary(isa.Vector(typeof(float)), 60), Temporary(isa.Vector(typeof(float)), 61));
+        _il.Emit(OpCodes.Stloc, b);
+        _il.Emit(OpCodes.Stloc, a);
+        _il.Emit(OpCodes.Ldloc, a);
+        _il.Emit(OpCodes.Ldloc, b);
     }
 
     /// <summary>Any NaN on the stack becomes 7FFFFFFF.</summary>

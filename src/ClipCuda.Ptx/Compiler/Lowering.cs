@@ -229,7 +229,8 @@ internal sealed class Lowering
         Opcode = at.Opcode,
         Type = type,
         Destinations = [.. Decoder.Writes(at)],
-        Sources = [.. Decoder.Reads(at).Where(r => r != at.Guard).Distinct().Select(r => new Source(r))],
+        // The guard, which comes first, has become a branch; it may be an operand as well.
+        Sources = [.. Decoder.Reads(at).Skip(at.Guard >= 0 ? 1 : 0).Distinct().Select(r => new Source(r))],
         Origin = index,
     };
 

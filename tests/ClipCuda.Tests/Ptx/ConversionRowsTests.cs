@@ -12,7 +12,7 @@ public sealed class ConversionRowsTests
     private static readonly (string Name, MidpointRounding Mode)[] Roundings =
         [("rni", MidpointRounding.ToEven), ("rzi", MidpointRounding.ToZero), ("rmi", MidpointRounding.ToNegativeInfinity), ("rpi", MidpointRounding.ToPositiveInfinity)];
 
-    private static readonly Dictionary<string, TableRow> Rows = Table().ToDictionary(row => row.Opcode, StringComparer.Ordinal);
+    internal static readonly Dictionary<string, TableRow> Rows = Table().ToDictionary(row => row.Opcode, StringComparer.Ordinal);
 
     public static IEnumerable<string> Opcodes() => Rows.Keys.Order(StringComparer.Ordinal);
 

@@ -6,7 +6,7 @@ namespace ClipCuda.Tests.Ptx;
 /// <summary>.ftz, directed rounding, approximations and f64: against exact rational arithmetic where rounding is the point, else C#'s operators.</summary>
 public sealed class FloatRowsTests
 {
-    private static readonly Dictionary<string, TableRow> Rows = Table().ToDictionary(row => row.Opcode, StringComparer.Ordinal);
+    internal static readonly Dictionary<string, TableRow> Rows = Table().ToDictionary(row => row.Opcode, StringComparer.Ordinal);
 
     public static IEnumerable<string> Opcodes() => Rows.Keys.Order(StringComparer.Ordinal);
 

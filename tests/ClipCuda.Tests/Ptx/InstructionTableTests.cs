@@ -21,6 +21,11 @@ public sealed class InstructionTableTests
     public void Every_instruction_of_the_table_has_a_row_in_a_test() =>
         Assert.That(Rows.Keys.Concat(IntegerRowsTests.Opcodes()).Concat(FloatRowsTests.Opcodes()).Concat(ConversionRowsTests.Opcodes()), Is.EquivalentTo(InstructionTable.Opcodes));
 
+    /// <summary>The rows of all tests of the table, without those that take a fourth, immediate operand.</summary>
+    internal static IReadOnlyDictionary<string, TableRow> AllRows { get; } =
+        new[] { Rows, IntegerRowsTests.Rows, FloatRowsTests.Rows, ConversionRowsTests.Rows }.SelectMany(rows => rows.Values).Where(row => row.Immediates.Length == 0)
+            .ToDictionary(row => row.Opcode, StringComparer.Ordinal);
+
     private static IEnumerable<TableRow> Table()
     {
         // Integers: arithmetic modulo 2^n.

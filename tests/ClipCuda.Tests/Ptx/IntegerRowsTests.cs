@@ -6,7 +6,7 @@ namespace ClipCuda.Tests.Ptx;
 /// <summary>16-bit arithmetic, bit fields, permutations and high products, each against arithmetic on big integers or bit by bit.</summary>
 public sealed class IntegerRowsTests
 {
-    private static readonly Dictionary<string, TableRow> Rows = Table().ToDictionary(row => row.Opcode, StringComparer.Ordinal);
+    internal static readonly Dictionary<string, TableRow> Rows = Table().ToDictionary(row => row.Opcode, StringComparer.Ordinal);
 
     public static IEnumerable<string> Opcodes() => Rows.Keys.Order(StringComparer.Ordinal);
 

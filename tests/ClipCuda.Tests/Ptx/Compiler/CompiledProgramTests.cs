@@ -73,6 +73,13 @@ public sealed unsafe class CompiledProgramTests
     [TestCase("""
         mov.u32 %r2, %tid.y; mov.u32 %r3, %ctaid.x; mov.u32 %r4, %tid.z; mov.u32 %r5, %ntid.x; mad.lo.s32 %r2, %r2, %r5, %r4; st.global.u32 [%rd0], %r2; st.global.u32 [%rd0+4], %r3;
         """, TestName = "Special registers")]
+    [TestCase("""
+        ld.global.f32 %f0, [%rd1+28]; max.f32 %f1, %f0, 0f80000000; min.f32 %f2, %f0, 0f00000000; ld.global.f32 %f3, [%rd1+4]; max.f32 %f4, 0f80000000, %f3; min.f32 %f5, %f3, 0f80000000;
+        st.global.f32 [%rd0], %f1; st.global.f32 [%rd0+4], %f2; st.global.f32 [%rd0+8], %f4; st.global.f32 [%rd0+12], %f5;
+        """, TestName = "Maxima with a negative zero")]
+    [TestCase("""
+        setp.lt.u32 %p0, %r0, 9; setp.lt.u32 %p1, %r0, 5; @%p0 setp.gt.xor.s32 %p1, %r0, 3, %p0; selp.u32 %r2, 1, 0, %p1; st.global.u32 [%rd0], %r2;
+        """, TestName = "A guard that is an operand too")]
     public void Gives_the_interpreters_bits(string body)
     {
         foreach (var shape in Shapes) Compare(body, shape);

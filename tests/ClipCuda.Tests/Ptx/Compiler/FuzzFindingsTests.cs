@@ -1,0 +1,39 @@
+using ClipCuda.Ptx;
+
+namespace ClipCuda.Tests.Ptx.Compiler;
+
+/// <summary>What random programs have found, as the few instructions that show it: both engines give the same bits again.</summary>
+public sealed class FuzzFindingsTests
+{
+    private static IEnumerable<TestCaseData> Findings()
+    {
+        yield return new TestCaseData("""
+            ld.global.u32 %r1, [%in+10288];
+            cvt.rn.f32.s32 %r2, %r1;
+            st.global.u32 [%out], %r2;
+            """).SetArgDisplayNames("a uniform float converted into an untyped register");
+    }
+
+    [TestCaseSource(nameof(Findings))]
+    public void Engines_agree(string body)
+    {
+        string text = $$"""
+            .version 6.3
+            .target sm_75
+            .address_size 64
+            .visible .entry finding(.param .u64 p_in, .param .u64 p_out)
+            {
+                .reg .pred %p<8>; .reg .b16 %h<8>; .reg .b32 %r<16>; .reg .f32 %f<8>; .reg .b64 %R<16>; .reg .b32 %flat; .reg .b64 %in, %out;
+                .shared .align 16 .b8 memory[1024];
+                ld.param.u64 %in, [p_in];
+                ld.param.u64 %out, [p_out];
+                mov.u32 %flat, %tid.x;
+                mul.wide.u32 %R0, %flat, 16;
+                add.s64 %out, %out, %R0;
+                {{body}}
+                ret;
+            }
+            """;
+        Assert.That(EngineComparison.Difference(text, new LaunchShape(1, 64), 64 * 16, 1, at => $"byte {at % 16} of thread {at / 16}"), Is.Null);
+    }
+}
