@@ -1,4 +1,5 @@
-# Verbs: kernels [--nvcc] (CUDA to PTX), build, test, bench [filter] [--quick] (against libtorch). Only `kernels` needs more than the .NET SDK. The same as build.sh.
+# Verbs: kernels [--nvcc] (CUDA to PTX), build, test, bench [filter] [--quick] (against libtorch), fuzz [count] [seed]
+# (random programs, compiler against interpreter). Only `kernels` needs more than the .NET SDK. The same as build.sh.
 $ErrorActionPreference = 'Stop'
 Set-Location $PSScriptRoot
 
@@ -39,13 +40,20 @@ if ($args.Count -gt 0 -and $args[0] -ceq 'bench') {
     exit $LASTEXITCODE
 }
 
+if ($args.Count -gt 0 -and $args[0] -ceq 'fuzz') {
+    $env:CLIPCUDA_FUZZ = $args.Count -gt 1 ? $args[1] : 10000
+    $env:CLIPCUDA_FUZZ_SEED = $args.Count -gt 2 ? $args[2] : 1
+    dotnet test -c Release --filter FullyQualifiedName~CompilerFuzz
+    exit $LASTEXITCODE
+}
+
 switch -Exact ("$args") {
     'kernels' { Build-Kernels }
     'kernels --nvcc' { Test-KernelsWithNvcc }
     'build' { dotnet build ClipCuda.sln; exit $LASTEXITCODE }
     'test' { dotnet test; exit $LASTEXITCODE }
     default {
-        [Console]::Error.WriteLine('usage: ./build.ps1 kernels [--nvcc] | build | test | bench [filter] [--quick] [--output FOLDER]')
+        [Console]::Error.WriteLine('usage: ./build.ps1 kernels [--nvcc] | build | test | bench [filter] [--quick] [--output FOLDER] | fuzz [count] [seed]')
         exit 2
     }
 }

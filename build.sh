@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Verbs: kernels [--nvcc] (CUDA to PTX), build, test, bench [filter] [--quick] (against libtorch). Only `kernels` needs more than the .NET SDK.
+# Verbs: kernels [--nvcc] (CUDA to PTX), build, test, bench [filter] [--quick] (against libtorch),
+# fuzz [count] [seed] (random programs, compiler against interpreter). Only `kernels` needs more than the .NET SDK.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -37,9 +38,10 @@ case "${1:-} ${2:-}" in
     "kernels --nvcc") kernels_with_nvcc ;;
     "build ") dotnet build ClipCuda.sln ;;
     "test ") dotnet test ;;
+    "fuzz "*) CLIPCUDA_FUZZ=${2:-10000} CLIPCUDA_FUZZ_SEED=${3:-1} dotnet test -c Release --filter FullyQualifiedName~CompilerFuzz ;;
     "bench "*) dotnet run -c Release --project tests/ClipCuda.Benchmarks -- "${@:2}" ;;
     *)
-        echo "usage: ./build.sh kernels [--nvcc] | build | test | bench [filter] [--quick] [--output FOLDER]" >&2
+        echo "usage: ./build.sh kernels [--nvcc] | build | test | bench [filter] [--quick] [--output FOLDER] | fuzz [count] [seed]" >&2
         exit 2
         ;;
 esac

@@ -181,15 +181,28 @@ internal sealed class Lowering
             {
                 block.Operations.Add(new Operation
                 {
-                    Kind = OperationKind.Load, Opcode = at.Opcode, Type = type, Destinations = [values[e].Register], Sources = [source], Space = space,
-                    Offset = offset + e * MemoryForm.ElementBytes(type), Origin = index,
+                    Kind = OperationKind.Load,
+                    Opcode = at.Opcode,
+                    Type = type,
+                    Destinations = [values[e].Register],
+                    Sources = [source],
+                    Space = space,
+                    Offset = offset + e * MemoryForm.ElementBytes(type),
+                    Origin = index,
                 });
             }
             return true;
         }
         block.Operations.Add(new Operation
         {
-            Kind = OperationKind.Load, Opcode = at.Opcode, Type = type, Destinations = [.. values.Select(v => v.Register)], Sources = [source], Space = space, Offset = offset, Origin = index,
+            Kind = OperationKind.Load,
+            Opcode = at.Opcode,
+            Type = type,
+            Destinations = [.. values.Select(v => v.Register)],
+            Sources = [source],
+            Space = space,
+            Offset = offset,
+            Origin = index,
         });
         return true;
     }
@@ -217,8 +230,13 @@ internal sealed class Lowering
         if (at.Opcode != "shfl.sync.bfly.b32") return false;
         block.Operations.Add(new Operation
         {
-            Kind = OperationKind.Shuffle, Opcode = at.Opcode, Type = "b32", Destinations = [at.Operands[0].Register], Sources = [new Source(at.Operands[1].Register)],
-            Offset = at.Operands[2].Value & 31, Origin = index,
+            Kind = OperationKind.Shuffle,
+            Opcode = at.Opcode,
+            Type = "b32",
+            Destinations = [at.Operands[0].Register],
+            Sources = [new Source(at.Operands[1].Register)],
+            Offset = at.Operands[2].Value & 31,
+            Origin = index,
         });
         return true;
     }

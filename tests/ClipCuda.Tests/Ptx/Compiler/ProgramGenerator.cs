@@ -216,7 +216,11 @@ internal sealed class ProgramGenerator
         if (_random.Next(3) == 0) together = Uniformity.Lane;
         var inner = context with
         {
-            Together = together, Breaks = together, Returns = context.Loops == 0 ? together : context.Returns, Depth = context.Depth + 1, Loops = context.Loops + 1,
+            Together = together,
+            Breaks = together,
+            Returns = context.Loops == 0 ? together : context.Returns,
+            Depth = context.Depth + 1,
+            Loops = context.Loops + 1,
             Stride = form == LoopForm.Stride,
         };
         bool constant = form != LoopForm.Stride && _random.Next(4) == 0;
