@@ -216,7 +216,8 @@ internal sealed class Lowering
         Opcode = at.Opcode,
         Type = type,
         Destinations = [.. Decoder.Writes(at)],
-        Sources = [.. Decoder.Reads(at).Where(r => r != at.Guard).Distinct().Select(r => new Source(r))],
+        // The guard comes first; it has become a branch, but the instruction may read the same predicate itself.
+        Sources = [.. Decoder.Reads(at).Skip(at.Guard >= 0 ? 1 : 0).Distinct().Select(r => new Source(r))],
         Origin = index,
     };
 
