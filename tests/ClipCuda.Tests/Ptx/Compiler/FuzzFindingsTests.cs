@@ -12,6 +12,13 @@ public sealed class FuzzFindingsTests
             cvt.rn.f32.s32 %r2, %r1;
             st.global.u32 [%out], %r2;
             """).SetArgDisplayNames("a uniform float converted into an untyped register");
+        yield return new TestCaseData("""
+            ld.global.u32 %r1, [%in+3768];
+            setp.lt.s32 %p1, %r1, 1;
+            ld.global.u16 %h1, [%in+4408];
+            @%p1 selp.u16 %h1, %h1, 65504, %p1;
+            st.global.u16 [%out], %h1;
+            """).SetArgDisplayNames("an instruction of the interpreter's that reads its own guard");
     }
 
     [TestCaseSource(nameof(Findings))]
@@ -23,7 +30,7 @@ public sealed class FuzzFindingsTests
             .address_size 64
             .visible .entry finding(.param .u64 p_in, .param .u64 p_out)
             {
-                .reg .pred %p<8>; .reg .b16 %h<8>; .reg .b32 %r<16>; .reg .f32 %f<8>; .reg .b64 %R<16>; .reg .b32 %flat; .reg .b64 %in, %out;
+                .reg .pred %p<8>; .reg .b16 %h<8>; .reg .b32 %r<16>; .reg .f32 %f<8>; .reg .f64 %d<8>; .reg .b64 %R<16>; .reg .b32 %flat; .reg .b64 %in, %out;
                 .shared .align 16 .b8 memory[1024];
                 ld.param.u64 %in, [p_in];
                 ld.param.u64 %out, [p_out];
@@ -34,6 +41,7 @@ public sealed class FuzzFindingsTests
                 ret;
             }
             """;
-        Assert.That(EngineComparison.Difference(text, new LaunchShape(1, 64), 64 * 16, 1, at => $"byte {at % 16} of thread {at / 16}"), Is.Null);
+        foreach (int threads in (int[])[64, 1])
+            Assert.That(EngineComparison.Difference(text, new LaunchShape(1, threads), threads * 16, 1, at => $"byte {at % 16} of thread {at / 16}"), Is.Null, $"{threads} threads");
     }
 }
