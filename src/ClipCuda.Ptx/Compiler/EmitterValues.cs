@@ -248,6 +248,14 @@ internal sealed partial class Emitter
     /// <summary>The scalar on the stack in all lanes of a part, plus lane times stride if it is affine.</summary>
     private void Broadcast(ValueType type, ValueClass value, int part)
     {
+        if (type == ValueType.Float && value.IsAffine)
+        {
+            // An index in a float register: its lanes are an integer's.
+            ConvertScalar(ValueType.Float, ValueType.Bits32);
+            Broadcast(ValueType.Bits32, value, part);
+            Cast(_isa, typeof(int), typeof(float));
+            return;
+        }
         switch (type)
         {
             case ValueType.Float:

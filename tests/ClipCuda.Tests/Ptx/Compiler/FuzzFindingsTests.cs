@@ -19,6 +19,15 @@ public sealed class FuzzFindingsTests
             @%p1 selp.u16 %h1, %h1, 65504, %p1;
             st.global.u16 [%out], %h1;
             """).SetArgDisplayNames("an instruction of the interpreter's that reads its own guard");
+        yield return new TestCaseData("""
+            setp.ge.u32 %p1, %flat, 5;
+            sub.s32 %r1, 7, %flat;
+            ld.global.u32 %r2, [%in+7376];
+            selp.b32 %f1, %r1, %r2, %p1;
+            mov.b32 %f2, %flat;
+            st.global.f32 [%out], %f1;
+            st.global.f32 [%out+4], %f2;
+            """).SetArgDisplayNames("an index in a float register");
     }
 
     [TestCaseSource(nameof(Findings))]
