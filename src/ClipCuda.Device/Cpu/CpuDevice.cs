@@ -72,7 +72,7 @@ internal sealed unsafe class CpuDevice : Device
             (_program, _shape) = (program, shape);
             _parameters = pinned;
             long blocks = shape.Grid.Count;
-            if (kernel.Entry.HasAtomics)
+            if (program.InOrder)
             {
                 program.Run(shape, pinned, 0, blocks);
                 return;
@@ -142,10 +142,11 @@ internal sealed unsafe class CpuDevice : Device
 
     private Program Prepare(PtxEntry entry)
     {
-        if (_engine.VectorBits == 0) return new Program(KernelProgram.Create(entry, _map), null);
-        if (CompiledProgram.TryCreate(entry, _engine.VectorBits, out string reason) is { } compiled) return new Program(null, compiled);
+        bool inOrder = entry.HasAtomics;
+        if (_engine.VectorBits == 0) return new Program(KernelProgram.Create(entry, _map), null, inOrder);
+        if (CompiledProgram.TryCreate(entry, _engine.VectorBits, out string reason) is { } compiled) return new Program(null, compiled, inOrder);
         Console.Error.WriteLine($"Kernel {entry.Name} is interpreted, which is slower: {reason}.");
-        return new Program(KernelProgram.Create(entry, null), null);
+        return new Program(KernelProgram.Create(entry, null), null, inOrder);
     }
 
     protected override void Dispose(bool disposing)
@@ -203,7 +204,8 @@ internal sealed unsafe class CpuDevice : Device
     }
 
     /// <summary>A kernel on the engine that runs it.</summary>
-    private readonly record struct Program(KernelProgram? Interpreted, CompiledProgram? Compiled)
+    /// <param name="InOrder">Its blocks run one after another on one thread; see <see cref="PtxEntry.HasAtomics"/>, which looks at every instruction.</param>
+    private readonly record struct Program(KernelProgram? Interpreted, CompiledProgram? Compiled, bool InOrder)
     {
         public void Run(in LaunchShape shape, byte* parameters, long first, long count)
         {
