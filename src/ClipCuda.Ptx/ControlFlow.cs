@@ -3,7 +3,6 @@ namespace ClipCuda.Ptx;
 /// <summary>
 /// The control-flow graph of an entry: basic blocks, live registers at their ends, and immediate post-dominators, where lanes that
 /// parted at a branch meet again. Block <see cref="Exit"/> is virtual: every <c>ret</c>, <c>exit</c> and <c>trap</c> leads to it.
-/// Post-dominators: Cooper, Harvey, Kennedy, "A Simple, Fast Dominance Algorithm" (2001), on the reversed graph.
 /// </summary>
 internal sealed class ControlFlow
 {
@@ -127,57 +126,7 @@ internal sealed class ControlFlow
         {
             foreach (int next in _successors[block]) predecessors[next].Add(block);
         }
-        // Post-order of the reversed graph from the exit.
-        var order = new List<int>();
-        var number = new int[Exit + 1];
-        Array.Fill(number, -1);
-        var visited = new bool[Exit + 1];
-        var stack = new Stack<(int Block, int Next)>();
-        stack.Push((Exit, 0));
-        visited[Exit] = true;
-        while (stack.TryPop(out var top))
-        {
-            if (top.Next == predecessors[top.Block].Count)
-            {
-                number[top.Block] = order.Count;
-                order.Add(top.Block);
-                continue;
-            }
-            stack.Push((top.Block, top.Next + 1));
-            int previous = predecessors[top.Block][top.Next];
-            if (visited[previous]) continue;
-            visited[previous] = true;
-            stack.Push((previous, 0));
-        }
-        var immediate = new int[Exit + 1];
-        Array.Fill(immediate, -1);
-        immediate[Exit] = Exit;
-        for (bool changed = true; changed;)
-        {
-            changed = false;
-            for (int i = order.Count - 2; i >= 0; i--)
-            {
-                int block = order[i], meet = -1;
-                foreach (int next in _successors[block])
-                {
-                    if (immediate[next] < 0) continue;
-                    meet = meet < 0 ? next : Intersect(meet, next);
-                }
-                changed |= immediate[block] != meet;
-                immediate[block] = meet;
-            }
-        }
-        return immediate;
-
-        int Intersect(int a, int b)
-        {
-            while (a != b)
-            {
-                while (number[a] < number[b]) a = immediate[a];
-                while (number[b] < number[a]) b = immediate[b];
-            }
-            return a;
-        }
+        return Dominance.Immediate(Dominance.PostOrder(Exit, Exit + 1, b => predecessors[b]), Exit + 1, b => _successors[b]);
     }
 
     private ulong[][] NewSets(int words) => [.. Enumerable.Range(0, Exit + 1).Select(_ => new ulong[words])];

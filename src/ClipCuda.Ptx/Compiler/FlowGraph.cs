@@ -50,7 +50,7 @@ internal sealed class BitSet(int size)
 }
 
 /// <summary>
-/// The shape of a kernel's blocks: predecessors, dominators and post-dominators (Cooper, Harvey, Kennedy 2001), natural loops, and an
+/// The shape of a kernel's blocks: predecessors, dominators and post-dominators, natural loops, and an
 /// order in which every block follows all its forward predecessors and loops are contiguous. Lanes that take turns through the blocks in that
 /// order meet as early as they can.
 /// </summary>
@@ -59,7 +59,6 @@ internal sealed class FlowGraph
     private readonly List<BasicBlock> _blocks;
     private readonly int[] _dominator;
     private readonly int[] _postDominator;
-    private readonly bool[] _reachable;
 
     /// <exception cref="NotCompilableException">A loop has two entries.</exception>
     public FlowGraph(List<BasicBlock> blocks)
@@ -67,13 +66,12 @@ internal sealed class FlowGraph
         _blocks = blocks;
         int count = blocks.Count;
         Predecessors = [.. Enumerable.Range(0, count).Select(_ => new List<int>())];
-        _reachable = new bool[count];
-        var postOrder = PostOrder(count);
+        var postOrder = Dominance.PostOrder(0, count, b => blocks[b].Successors());
         foreach (int b in postOrder)
         {
             foreach (int next in blocks[b].Successors()) Predecessors[next].Add(b);
         }
-        _dominator = Dominators(postOrder, b => Predecessors[b], 0, count);
+        _dominator = Dominance.Immediate(postOrder, count, b => Predecessors[b]);
         Loops = FindLoops(postOrder);
         LoopOf = new Loop?[count];
         foreach (var loop in Loops.OrderByDescending(l => l.Blocks.Count))
@@ -81,7 +79,7 @@ internal sealed class FlowGraph
             foreach (int b in loop.Blocks) LoopOf[b] = loop;
         }
         foreach (var loop in Loops) loop.Parent = Loops.Where(l => l != loop && l.Blocks.Contains(loop.Header) && l.Blocks.Count > loop.Blocks.Count).MinBy(l => l.Blocks.Count);
-        Order = Layout();
+        Order = Layout(postOrder);
         Position = new int[count];
         Array.Fill(Position, -1);
         for (int i = 0; i < Order.Count; i++) Position[Order[i]] = i;
@@ -100,8 +98,6 @@ internal sealed class FlowGraph
 
     /// <summary>Place of each block in <see cref="Order"/>; −1 if it is never reached.</summary>
     public int[] Position { get; }
-
-    public bool IsReachable(int block) => _reachable[block];
 
     /// <summary>Where lanes that part at the end of a block meet at the latest; −1 if only at the exit.</summary>
     public int MeetingOf(int block) => _postDominator[block];
@@ -128,65 +124,6 @@ internal sealed class FlowGraph
         }
         result.AddRange(left.OrderBy(b => Position[b]));
         return result;
-    }
-
-    private List<int> PostOrder(int count)
-    {
-        var order = new List<int>();
-        var stack = new Stack<(int Block, IEnumerator<int> Next)>();
-        _reachable[0] = count > 0;
-        stack.Push((0, _blocks[0].Successors().GetEnumerator()));
-        while (stack.TryPeek(out var top))
-        {
-            if (!top.Next.MoveNext())
-            {
-                order.Add(top.Block);
-                stack.Pop();
-            }
-            else if (!_reachable[top.Next.Current])
-            {
-                _reachable[top.Next.Current] = true;
-                stack.Push((top.Next.Current, _blocks[top.Next.Current].Successors().GetEnumerator()));
-            }
-        }
-        return order;
-    }
-
-    private static int[] Dominators(List<int> postOrder, Func<int, IEnumerable<int>> predecessors, int root, int count)
-    {
-        var number = new int[count];
-        Array.Fill(number, -1);
-        for (int i = 0; i < postOrder.Count; i++) number[postOrder[i]] = i;
-        var immediate = new int[count];
-        Array.Fill(immediate, -1);
-        immediate[root] = root;
-        for (bool changed = true; changed;)
-        {
-            changed = false;
-            for (int i = postOrder.Count - 1; i >= 0; i--)
-            {
-                int block = postOrder[i], best = -1;
-                if (block == root) continue;
-                foreach (int p in predecessors(block))
-                {
-                    if (number[p] < 0 || immediate[p] < 0) continue;
-                    best = best < 0 ? p : Intersect(best, p);
-                }
-                changed |= immediate[block] != best;
-                immediate[block] = best;
-            }
-        }
-        return immediate;
-
-        int Intersect(int a, int b)
-        {
-            while (a != b)
-            {
-                while (number[a] < number[b]) a = immediate[a];
-                while (number[b] < number[a]) b = immediate[b];
-            }
-            return a;
-        }
     }
 
     private bool Dominates(int a, int b)
@@ -223,11 +160,10 @@ internal sealed class FlowGraph
     }
 
     /// <summary>Kahn's topological order over forward edges; among ready blocks one of the innermost open loop goes first.</summary>
-    private List<int> Layout()
+    private List<int> Layout(List<int> reachable)
     {
         var waitingFor = new int[_blocks.Count];
-        foreach (int b in Enumerable.Range(0, _blocks.Count).Where(b => _reachable[b]))
-            waitingFor[b] = Predecessors[b].Count(p => !IsBackEdge(p, b));
+        foreach (int b in reachable) waitingFor[b] = Predecessors[b].Count(p => !IsBackEdge(p, b));
         var ready = new List<int> { 0 };
         var order = new List<int>();
         while (ready.Count > 0)
@@ -270,30 +206,8 @@ internal sealed class FlowGraph
             forward[b] = next;
             foreach (int n in next) backward[n].Add(b);
         }
-        var visited = new bool[exit + 1];
-        var postOrder = new List<int>();
-        Visit(exit);
-        var immediate = Dominators(postOrder, b => forward[b], exit, exit + 1);
+        var immediate = Dominance.Immediate(Dominance.PostOrder(exit, exit + 1, b => backward[b]), exit + 1, b => forward[b]);
         return [.. immediate.Take(exit).Select(b => b == exit ? -1 : b)];
-
-        void Visit(int root)
-        {
-            var stack = new Stack<(int Block, int Next)>([(root, 0)]);
-            visited[root] = true;
-            while (stack.TryPop(out var top))
-            {
-                if (top.Next == backward[top.Block].Count)
-                {
-                    postOrder.Add(top.Block);
-                    continue;
-                }
-                stack.Push((top.Block, top.Next + 1));
-                int b = backward[top.Block][top.Next];
-                if (visited[b]) continue;
-                visited[b] = true;
-                stack.Push((b, 0));
-            }
-        }
     }
 }
 
