@@ -344,8 +344,7 @@ internal sealed unsafe class Decoder
 
     private long SharedOffset(string symbol)
     {
-        if (!_entry.SharedOffsets.TryGetValue(symbol, out int offset)) throw Error($"'{symbol}' is no shared variable");
-        return offset == PtxEntry.DynamicShared ? KernelProgram.DynamicSharedStart(_entry) : offset;
+        return KernelProgram.TrySharedStart(_entry, symbol, out int start) ? start : throw Error($"'{symbol}' is no shared variable");
     }
 
     internal static IEnumerable<int> Reads(PtxInstruction instruction)

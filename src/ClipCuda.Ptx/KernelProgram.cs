@@ -35,6 +35,14 @@ public sealed unsafe class KernelProgram
     /// <summary>Dynamic shared memory follows the static one, aligned for vector access.</summary>
     internal static int DynamicSharedStart(PtxEntry entry) => (entry.StaticSharedBytes + 127) / 128 * 128;
 
+    /// <summary>Where a shared variable of an entry lies, a dynamic array too.</summary>
+    internal static bool TrySharedStart(PtxEntry entry, string name, out int start)
+    {
+        bool found = entry.SharedOffsets.TryGetValue(name, out start);
+        if (start == PtxEntry.DynamicShared) start = DynamicSharedStart(entry);
+        return found;
+    }
+
     /// <summary>Runs blocks [firstBlock, firstBlock + blockCount) of the grid, x fastest, one after another.</summary>
     /// <param name="parameters">The argument block, laid out as <see cref="PtxEntry.Parameters"/> says.</param>
     /// <exception cref="PtxException">A check failed, or the kernel broke a rule; one line that says where.</exception>

@@ -111,8 +111,7 @@ internal sealed class Allocation
         var free = new Dictionary<Type, Stack<LocalBuilder>>();
         var freeArena = new Dictionary<int, Stack<int>>();
         var active = new List<Interval>();
-        // A few registers stay for what is on the IL stack and for masks.
-        int budget = isa.Registers - 6, used = 0;
+        int budget = Budget(isa), used = 0;
         var all = intervals.ToList();
         foreach (var interval in all)
         {
@@ -173,13 +172,16 @@ internal sealed class Allocation
         Stack<int> ArenaOf(int parts) => freeArena.TryGetValue(parts, out var stack) ? stack : freeArena[parts] = [];
     }
 
+    /// <summary>A few registers stay for what is on the IL stack and for masks.</summary>
+    private static int Budget(VectorIsa isa) => isa.Registers - 6;
+
     private void GiveRegisters(Loop loop, LoopUse use, Dictionary<int, Interval> intervals, Webs webs, VectorIsa isa, ILGenerator il)
     {
         // What is in registers anyway while the loop runs, at the worst moment: where it begins, or where one more value begins.
         var others = intervals.Values.Where(i => !i.Spilled && i.IsVector && i.Last >= use.First && i.First <= use.Last).ToList();
         int most = others.Select(i => Math.Max(i.First, use.First)).Distinct()
             .Select(at => others.Where(i => i.First <= at && i.Last >= at).Sum(i => i.Parts)).DefaultIfEmpty(0).Max();
-        int left = isa.Registers - 6 - most;
+        int left = Budget(isa) - most;
         var places = new Dictionary<int, Place>();
         foreach (var (web, _) in use.Refs.OrderByDescending(r => r.Value).ThenBy(r => r.Key))
         {

@@ -91,6 +91,7 @@ internal sealed class CompiledKernel
         NaNs = new NaNs(Blocks, Graph, Webs);
         Frame = new FrameLayout(Graph, Webs, web => analyses.All(a => a.Classes[web].IsUniform));
         _versions = [.. analyses.Select((a, d) => new CompiledVersion(this, (Daring)d, a, isa))];
+        UsesHandlers = FindsHandlers();
     }
 
     public PtxEntry Entry { get; }
@@ -113,7 +114,10 @@ internal sealed class CompiledKernel
     /// <summary>The largest spill arena of any method so far; grows as methods are made.</summary>
     public int ArenaBytes { get; private set; }
 
-    public bool UsesHandlers => Graph.Order.Any(b => Blocks[b].Operations.Any(o => _versions.Any(v => o.Kind == OperationKind.Fallback || (o.Kind == OperationKind.Pure && !VectorForm.Exists(o, v.Analysis)))));
+    /// <summary>Some instruction runs in the interpreter's handler.</summary>
+    public bool UsesHandlers { get; }
+
+    private bool FindsHandlers() => Graph.Order.Any(b => Blocks[b].Operations.Any(o => _versions.Any(v => o.Kind == OperationKind.Fallback || (o.Kind == OperationKind.Pure && !VectorForm.Exists(o, v.Analysis)))));
 
     /// <summary>How a register's bits are kept, its floats aside.</summary>
     public ValueType TypeOf(int register) => Entry.Registers[register].Bits switch

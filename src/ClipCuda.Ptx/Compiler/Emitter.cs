@@ -90,26 +90,16 @@ internal sealed partial class Emitter
         foreach (int b in _segment)
         {
             _labels.Add(b, _il.DefineLabel());
-            foreach (int waiting in _analysis.Waiting[b].Items()) if (!_waiting.ContainsKey(waiting)) _waiting.Add(waiting, _il.DeclareLocal(typeof(int)));
-            if (_blocks[b].End == BlockEnd.Branch && _analysis.IsDivergent(b))
-            {
-                foreach (int next in _blocks[b].Successors()) if (!_waiting.ContainsKey(next)) _waiting.Add(next, _il.DeclareLocal(typeof(int)));
-            }
+            DeclareWaiting(b);
         }
-        if (entry.AtBranch)
-        {
-            foreach (int next in _blocks[entry.Block].Successors().Concat(_analysis.Waiting[entry.Block].Items()))
-                if (!_waiting.ContainsKey(next)) _waiting.Add(next, _il.DeclareLocal(typeof(int)));
-        }
+        if (entry.AtBranch) DeclareWaiting(entry.Block);
         State(nameof(WarpState.Lanes), OpCodes.Ldind_I4);
         _il.Emit(OpCodes.Stloc, _current);
         foreach (var (block, mask) in _waiting)
         {
             if (_analysis.Waiting[entry.Block][block])
             {
-                State(nameof(WarpState.Masks), OpCodes.Ldind_I);
-                Constant(4 * block);
-                _il.Emit(OpCodes.Add);
+                PushPointer(nameof(WarpState.Masks), 4 * block);
                 _il.Emit(OpCodes.Ldind_I4);
             }
             else
@@ -137,6 +127,14 @@ internal sealed partial class Emitter
         // Grows while it is written.
         for (int i = 0; i < _outOfLine.Count; i++) _outOfLine[i]();
         WriteHandOver();
+    }
+
+    /// <summary>Locals for the lanes that may wait while a block runs, and for those that its branch may send two ways.</summary>
+    private void DeclareWaiting(int b)
+    {
+        var parting = _blocks[b].End == BlockEnd.Branch && _analysis.IsDivergent(b) ? _blocks[b].Successors() : [];
+        foreach (int waiting in _analysis.Waiting[b].Items().Concat(parting))
+            if (!_waiting.ContainsKey(waiting)) _waiting.Add(waiting, _il.DeclareLocal(typeof(int)));
     }
 
     private void WriteBlock(int b)
@@ -324,7 +322,7 @@ internal sealed partial class Emitter
     private void HandOver(int b, ResumePoint point)
     {
         _handsOver = true;
-        _handedOver.UnionWith(LiveAt(point with { Daring = _version.Daring }));
+        _handedOver.UnionWith(LiveAt(point));
         foreach (int web in _places.HeldBy(_graph.LoopOf[b])) MoveParts(web, _places.In(_graph.LoopOf[b], web), _places[web]);
         PushCurrent(b);
         _il.Emit(OpCodes.Stloc, _current);
@@ -344,9 +342,7 @@ internal sealed partial class Emitter
         StoreState(nameof(WarpState.Lanes), () => _il.Emit(OpCodes.Ldloc, _current));
         foreach (int waiting in Enumerable.Range(0, _blocks.Count).Where(q => _version.Kernel.MayWait(q)))
         {
-            State(nameof(WarpState.Masks), OpCodes.Ldind_I);
-            Constant(4 * waiting);
-            _il.Emit(OpCodes.Add);
+            PushPointer(nameof(WarpState.Masks), 4 * waiting);
             if (_waiting.TryGetValue(waiting, out var mask)) _il.Emit(OpCodes.Ldloc, mask);
             else Constant(0);
             _il.Emit(OpCodes.Stind_I4);
@@ -438,6 +434,14 @@ internal sealed partial class Emitter
         Constant((int)Marshal.OffsetOf<WarpState>(field));
         _il.Emit(OpCodes.Add);
         _il.Emit(load);
+    }
+
+    /// <summary>Pushes a pointer of the warp's state plus an offset.</summary>
+    private void PushPointer(string field, int offset)
+    {
+        State(field, OpCodes.Ldind_I);
+        Constant(offset);
+        _il.Emit(OpCodes.Add);
     }
 
     private void StoreState(string field, Action push)

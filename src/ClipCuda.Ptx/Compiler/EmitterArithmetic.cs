@@ -146,6 +146,15 @@ internal sealed partial class Emitter
         _ => ValueType.Bits32,
     };
 
+    private static Type ClrTypeOf(Number number) => number switch
+    {
+        Number.S32 => typeof(int),
+        Number.U32 => typeof(uint),
+        Number.S64 => typeof(long),
+        Number.U64 => typeof(ulong),
+        _ => throw new NotCompilableException($"integers of type {number}"),
+    };
+
     private void Combine(NativeOperation native, Action pushThird)
     {
         if (native.Combine == Native.Move) return;
@@ -189,7 +198,6 @@ internal sealed partial class Emitter
     {
         var type = TypeOf(native.In);
         bool wide = IsWide(type), signed = native.In is Number.S32 or Number.S64;
-        string suffix = $"{(signed ? 'S' : 'U')}{(wide ? 64 : 32)}";
         switch (native.Kind)
         {
             case Native.Minimum or Native.Maximum when _analysis.ResultOf(operation).IsAffine:
@@ -266,8 +274,14 @@ internal sealed partial class Emitter
             case Native.Absolute:
                 CallScalar($"Absolute{(wide ? 64 : 32)}");
                 break;
-            case Native.Minimum or Native.Maximum or Native.Divide or Native.Remainder:
-                CallScalar($"{native.Kind}{suffix}");
+            case Native.Minimum or Native.Maximum:
+                var number = ClrTypeOf(native.In);
+                _il.Emit(OpCodes.Call, typeof(Math).GetMethod(native.Kind == Native.Minimum ? nameof(Math.Min) : nameof(Math.Max), [number, number])!);
+                break;
+            case Native.Divide or Native.Remainder:
+                // The interpreter's own, which say what a division by zero gives.
+                var division = native.Kind == Native.Divide ? typeof(Divide<>) : typeof(Remainder<>);
+                _il.Emit(OpCodes.Call, division.MakeGenericType(ClrTypeOf(native.In)).GetMethod("Apply")!);
                 break;
             case Native.Compare:
                 PushComparison(native.Comparison, signed);
@@ -347,7 +361,7 @@ internal sealed partial class Emitter
     private void PushVectorMask(Source source, int part, bool wide, Type element)
     {
         PushVector(source, ValueType.Predicate, wide ? part / 2 : part);
-        if (wide) Call(_isa, part % 2 == 0 ? "WidenLower" : "WidenUpper", typeof(int), 1);
+        if (wide) Widen(typeof(int), part);
         Cast(_isa, wide ? typeof(long) : typeof(int), element);
     }
 
@@ -398,6 +412,23 @@ internal sealed partial class Emitter
         if (native.Comparison == Comparison.NotEqual) Call(_isa, "OnesComplement", element, 1);
     }
 
+    /// <summary>.NET's name of an operation on vectors of integers.</summary>
+    private static string IntegerMethod(NativeOperation native) => native.Kind switch
+    {
+        Native.Add => "Add",
+        Native.Subtract => "Subtract",
+        Native.Multiply or Native.MultiplyAdd => "Multiply",
+        Native.Minimum => "Min",
+        Native.Maximum => "Max",
+        Native.Negate => "Negate",
+        Native.Absolute => "Abs",
+        Native.And => "BitwiseAnd",
+        Native.Or => "BitwiseOr",
+        Native.Xor => "Xor",
+        Native.Not => "OnesComplement",
+        _ => throw new NotCompilableException($"{native.Kind} of vectors of integers"),
+    };
+
     private void PushIntegerVectors(Operation operation, NativeOperation native, int part)
     {
         var type = TypeOf(native.In);
@@ -443,21 +474,7 @@ internal sealed partial class Emitter
             PushVector(operation.Sources[1], type, part);
             Cast(_isa, element, ordered);
         }
-        Call(_isa, native.Kind switch
-        {
-            Native.Add => "Add",
-            Native.Subtract => "Subtract",
-            Native.Multiply or Native.MultiplyAdd => "Multiply",
-            Native.Minimum => "Min",
-            Native.Maximum => "Max",
-            Native.Negate => "Negate",
-            Native.Absolute => "Abs",
-            Native.And => "BitwiseAnd",
-            Native.Or => "BitwiseOr",
-            Native.Xor => "Xor",
-            Native.Not => "OnesComplement",
-            _ => throw new NotCompilableException($"'{operation.Opcode}' of vectors"),
-        }, ordered, operation.Sources.Length > 1 ? 2 : 1);
+        Call(_isa, IntegerMethod(native), ordered, operation.Sources.Length > 1 ? 2 : 1);
         Cast(_isa, ordered, element);
         if (native.Kind != Native.MultiplyAdd) return;
         PushVector(operation.Sources[2], type, part);
@@ -534,7 +551,7 @@ internal sealed partial class Emitter
         }
         PushVector(source, ValueType.Bits32, part / 2);
         if (!signed) Cast(_isa, typeof(int), typeof(uint));
-        Call(_isa, part % 2 == 0 ? "WidenLower" : "WidenUpper", signed ? typeof(int) : typeof(uint), 1);
+        Widen(signed ? typeof(int) : typeof(uint), part);
         if (!signed) Cast(_isa, typeof(ulong), typeof(long));
     }
 
@@ -603,16 +620,7 @@ internal sealed partial class Emitter
             push(s, ValueType.Bits32);
             Cast(_isa, typeof(int), type);
         }
-        Call(_isa, native.Kind switch
-        {
-            Native.Add => "Add",
-            Native.Multiply => "Multiply",
-            Native.Minimum => "Min",
-            Native.Maximum => "Max",
-            Native.And => "BitwiseAnd",
-            Native.Or => "BitwiseOr",
-            _ => "Xor",
-        }, type, 2);
+        Call(_isa, IntegerMethod(native), type, 2);
         Cast(_isa, type, typeof(int));
     }
 

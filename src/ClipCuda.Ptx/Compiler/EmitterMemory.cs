@@ -21,9 +21,15 @@ internal sealed partial class Emitter
         if (operation.Space == MemorySpace.Shared)
         {
             State(nameof(WarpState.Shared), OpCodes.Ldind_I8);
-            if (source.IsConstant) offset += (long)source.Bits;
-            else PushScalar(source, ValueType.Bits64);
-            if (!source.IsConstant) _il.Emit(OpCodes.Add);
+            if (source.IsConstant)
+            {
+                offset += (long)source.Bits;
+            }
+            else
+            {
+                PushScalar(source, ValueType.Bits64);
+                _il.Emit(OpCodes.Add);
+            }
         }
         else
         {
@@ -71,9 +77,7 @@ internal sealed partial class Emitter
     private void PushParameter(Operation operation, ValueType want)
     {
         var natural = _webs.Types[operation.Destinations[0]];
-        State(nameof(WarpState.Parameters), OpCodes.Ldind_I);
-        Constant((int)operation.Offset);
-        _il.Emit(OpCodes.Add);
+        PushPointer(nameof(WarpState.Parameters), (int)operation.Offset);
         LoadElement(operation.Type, IsWide(natural));
         if (natural == ValueType.Float) ConvertScalar(ValueType.Bits32, ValueType.Float);
         ConvertScalar(natural, want);
@@ -296,8 +300,7 @@ internal sealed partial class Emitter
     {
         var type = TypeOfStored(operation, source);
         PushVector(operation.Sources[source], type, part);
-        if (type == ValueType.Float && _nans.IsRaw(operation.Sources[source])) Canonicalise(_isa);
-        if (type != ValueType.Bits32 || !_nans.IsRaw(operation.Sources[source])) return;
+        if (!_nans.IsRaw(operation.Sources[source])) return;
         CastVector(type, ValueType.Float);
         Canonicalise(_isa);
         CastVector(ValueType.Float, type);
@@ -401,9 +404,7 @@ internal sealed partial class Emitter
         var type = TypeOfStored(operation, source);
         for (int p = 0; p < PartsOf(type); p++)
         {
-            State(nameof(WarpState.Scratch), OpCodes.Ldind_I);
-            Constant(ScratchValues * source + p * _isa.Bytes);
-            _il.Emit(OpCodes.Add);
+            PushPointer(nameof(WarpState.Scratch), ScratchValues * source + p * _isa.Bytes);
             PushStoredVector(operation, source, p);
             StoreVector(ElementOf(type));
         }
@@ -431,9 +432,7 @@ internal sealed partial class Emitter
         {
             for (int p = 0; p < PartsOf(ValueType.Bits64); p++)
             {
-                State(nameof(WarpState.Scratch), OpCodes.Ldind_I);
-                Constant(p * _isa.Bytes);
-                _il.Emit(OpCodes.Add);
+                PushPointer(nameof(WarpState.Scratch), p * _isa.Bytes);
                 PushVector(source, ValueType.Bits64, p);
                 StoreVector(typeof(long));
             }
@@ -521,8 +520,6 @@ internal sealed partial class Emitter
 
     private void PushFile(int register, ValueType type, int part)
     {
-        State(IsWide(type) ? nameof(WarpState.File64) : nameof(WarpState.File32), OpCodes.Ldind_I);
-        Constant(_version.Kernel.FileOffsetOf(register) + part * _isa.Bytes);
-        _il.Emit(OpCodes.Add);
+        PushPointer(IsWide(type) ? nameof(WarpState.File64) : nameof(WarpState.File32), _version.Kernel.FileOffsetOf(register) + part * _isa.Bytes);
     }
 }

@@ -188,9 +188,7 @@ internal sealed partial class Emitter
 
     private void PushMemory(Place place, int part)
     {
-        State(place.InFrame ? nameof(WarpState.Frame) : nameof(WarpState.Arena), OpCodes.Ldind_I);
-        Constant(place.Offset + part * _isa.Bytes);
-        _il.Emit(OpCodes.Add);
+        PushPointer(place.InFrame ? nameof(WarpState.Frame) : nameof(WarpState.Arena), place.Offset + part * _isa.Bytes);
     }
 
     /// <summary>Stores the vector that <paramref name="push"/> pushes; lanes that wait keep theirs if <paramref name="blend"/>.</summary>
@@ -198,10 +196,7 @@ internal sealed partial class Emitter
     {
         var place = PlaceOf(web);
         var type = ElementOf(_webs.Types[web]);
-        if (place.IsSpilled)
-        {
-            PushMemory(place, part);
-        }
+        if (place.IsSpilled) PushMemory(place, part);
         if (blend)
         {
             PushMaskPart(IsWide(_webs.Types[web]), part, type);
@@ -274,10 +269,8 @@ internal sealed partial class Emitter
     }
 
     /// <summary>Pushes the constant (first + i) · stride of each lane i.</summary>
-    private void PushLaneMultiples(long stride, int first, bool wide)
-    {
+    private void PushLaneMultiples(long stride, int first, bool wide) =>
         PushConstantAt(ConstantVectors.LaneMultiples(first, stride, wide), wide ? typeof(long) : typeof(int));
-    }
 
     private void PushConstantAt(nint address, Type element)
     {
@@ -307,31 +300,27 @@ internal sealed partial class Emitter
     /// <summary>Pushes which lanes hold a predicate, as 32 bits.</summary>
     private void PushBits(int web)
     {
-        int parts = PartsOf(ValueType.Predicate);
         if (_inlining.Of(web) is { Kind: OperationKind.Pure } inner && Natives.Get(inner.Opcode) is { Kind: Native.Compare, In: Number.S64 or Number.U64, Combine: Native.Move } native)
         {
             // Bits straight from the 64-bit comparison, without narrowing its mask.
-            for (int p = 0; p < 2 * parts; p++)
+            Gather(ValueType.Bits64, p => PushIntegerCompare(inner, native, p));
+            return;
+        }
+        Gather(ValueType.Predicate, p => PushVector(new Source(web), ValueType.Predicate, p));
+
+        void Gather(ValueType masks, Action<int> push)
+        {
+            int parts = PartsOf(masks);
+            for (int p = 0; p < parts; p++)
             {
-                PushIntegerCompare(inner, native, p);
-                Call(_isa, "ExtractMostSignificantBits", typeof(long), 1);
+                push(p);
+                Call(_isa, "ExtractMostSignificantBits", ElementOf(masks), 1);
                 _il.Emit(OpCodes.Conv_U4);
                 if (p == 0) continue;
-                Constant(p * _isa.Lanes / 2);
+                Constant(p * 32 / parts);
                 _il.Emit(OpCodes.Shl);
                 _il.Emit(OpCodes.Or);
             }
-            return;
-        }
-        for (int p = 0; p < parts; p++)
-        {
-            PushVector(new Source(web), ValueType.Predicate, p);
-            Call(_isa, "ExtractMostSignificantBits", typeof(int), 1);
-            _il.Emit(OpCodes.Conv_U4);
-            if (p == 0) continue;
-            Constant(p * _isa.Lanes);
-            _il.Emit(OpCodes.Shl);
-            _il.Emit(OpCodes.Or);
         }
     }
 
@@ -349,9 +338,12 @@ internal sealed partial class Emitter
             return;
         }
         _il.Emit(OpCodes.Ldloc, _maskVectors[part / 2]);
-        Call(_isa, part % 2 == 0 ? "WidenLower" : "WidenUpper", typeof(int), 1);
+        Widen(typeof(int), part);
         Cast(_isa, typeof(long), element);
     }
+
+    /// <summary>The half of a vector of 32-bit lanes that a part of 64-bit lanes comes from, widened.</summary>
+    private void Widen(Type element, int part) => Call(_isa, part % 2 == 0 ? "WidenLower" : "WidenUpper", element, 1);
 
     /// <summary>Makes the lane masks of the running lanes, once a block. Not under a condition: what follows uses them too.</summary>
     private void PrepareMasks(int b)
@@ -391,8 +383,7 @@ internal sealed partial class Emitter
             {
                 case ValueType.Float:
                     _il.Emit(OpCodes.Ldind_I4);
-                    Call(Small, "CreateScalarUnsafe", typeof(int), 1);
-                    Cast(Small, typeof(int), typeof(float));
+                    ConvertScalar(ValueType.Bits32, ValueType.Float);
                     break;
                 case ValueType.Bits64 or ValueType.Double:
                     _il.Emit(OpCodes.Ldind_I8);
@@ -443,8 +434,6 @@ internal sealed partial class Emitter
 
     private void PushFrame(int web, int offset)
     {
-        State(nameof(WarpState.Frame), OpCodes.Ldind_I);
-        Constant(_frame.OffsetOf(web) + offset);
-        _il.Emit(OpCodes.Add);
+        PushPointer(nameof(WarpState.Frame), _frame.OffsetOf(web) + offset);
     }
 }

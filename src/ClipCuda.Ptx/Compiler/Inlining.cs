@@ -9,10 +9,12 @@ internal sealed class Inlining
     private const int DeepestTree = 24;
 
     private readonly Operation?[] _inlined;
+    private readonly bool[] _absorbed;
 
     public Inlining(List<BasicBlock> blocks, FlowGraph graph, Webs webs, Analysis analysis)
     {
         _inlined = new Operation?[webs.Count];
+        _absorbed = new bool[webs.Count];
         Absorbed = [];
         foreach (int b in graph.Order) Plan(blocks[b], webs, analysis);
     }
@@ -23,7 +25,8 @@ internal sealed class Inlining
     /// <summary>The operation that computes a web where it is used, or null if the web has a place.</summary>
     public Operation? Of(int web) => _inlined[web];
 
-    public bool IsAbsorbed(int web) => Absorbed.Any(o => o.Destinations[0] == web);
+    /// <summary>The web is what such a shuffle gives; nobody else reads it.</summary>
+    public bool IsAbsorbed(int web) => _absorbed[web];
 
     public bool IsInlined(Operation operation) => operation.Destinations.Length == 1 && _inlined[operation.Destinations[0]] == operation;
 
@@ -43,6 +46,7 @@ internal sealed class Inlining
                 if (analysis.ReductionPeriod(at, out int shuffled) > 0 && webs.Uses[at.Sources[shuffled].Web] == 1)
                 {
                     Absorbed.Add(at.Reaching[shuffled]!);
+                    _absorbed[at.Sources[shuffled].Web] = true;
                     skip = shuffled;
                 }
                 // Fallbacks and shuffles want their operands in memory or in registers.
@@ -51,9 +55,8 @@ internal sealed class Inlining
                 for (int s = 0; s < at.Sources.Length; s++)
                 {
                     if (!at.Sources[s].IsWeb || s == skip) continue;
-                    Take(at.Sources[s].Web, i, accepts && (skip < 0 || at.Sources[s].Web != at.Sources[1 - s].Web), scalar || (at.Kind != OperationKind.Pure && s == 0));
+                    Take(at.Sources[s].Web, i, accepts, scalar || (at.Kind != OperationKind.Pure && s == 0));
                 }
-                if (skip >= 0) leaves.Add(at.Sources[1 - skip].Web);
                 if (IsCandidate(at, webs, analysis) && depth < DeepestTree) trees[at.Destinations[0]] = new Tree(i, at, leaves, loads || at.ReadsMemory, depth + 1);
             }
             else if (block.End == BlockEnd.Branch && block.Condition >= 0)

@@ -11,7 +11,7 @@ internal sealed class Lowering
 {
     private readonly PtxEntry _entry;
     private readonly List<BasicBlock> _blocks = [];
-    private readonly SortedDictionary<int, int> _blockAt = [];
+    private readonly Dictionary<int, int> _blockAt = [];
     private readonly List<(BasicBlock Block, int Instruction)> _pending = [];
     private readonly IReadOnlySet<int> _splits;
 
@@ -52,10 +52,6 @@ internal sealed class Lowering
                 else if (current.End is BlockEnd.Barrier && current.Target < 0) current.Target = next.Index;
                 else if (code[i - 1].Guard >= 0 && !ControlFlow.IsBranch(code[i - 1])) JumpTo(current, next.Index, i);
                 current = next;
-                _blockAt[i] = current.Index;
-            }
-            else if (i > 0)
-            {
                 _blockAt[i] = current.Index;
             }
             current = LowerOne(current, at, i);
@@ -174,36 +170,23 @@ internal sealed class Lowering
             return true;
         }
         if (!TrySpace(parts, out var space) || !TryAddress(address, space, out var source, out long offset)) return false;
-        // A vector load is a load an element, each of which may find its way into the instruction that uses it.
-        if (values.Length > 1 && !values.Any(v => v.Register == address.Register))
+        // A vector load is a load an element, each of which may find its way into the instruction that uses it; unless one overwrites the address.
+        int[] registers = [.. values.Select(v => v.Register)];
+        int together = registers.Contains(address.Register) ? registers.Length : 1;
+        for (int e = 0; e < registers.Length; e += together)
         {
-            for (int e = 0; e < values.Length; e++)
+            block.Operations.Add(new Operation
             {
-                block.Operations.Add(new Operation
-                {
-                    Kind = OperationKind.Load,
-                    Opcode = at.Opcode,
-                    Type = type,
-                    Destinations = [values[e].Register],
-                    Sources = [source],
-                    Space = space,
-                    Offset = offset + e * MemoryForm.ElementBytes(type),
-                    Origin = index,
-                });
-            }
-            return true;
+                Kind = OperationKind.Load,
+                Opcode = at.Opcode,
+                Type = type,
+                Destinations = registers[e..(e + together)],
+                Sources = [source],
+                Space = space,
+                Offset = offset + e * MemoryForm.ElementBytes(type),
+                Origin = index,
+            });
         }
-        block.Operations.Add(new Operation
-        {
-            Kind = OperationKind.Load,
-            Opcode = at.Opcode,
-            Type = type,
-            Destinations = [.. values.Select(v => v.Register)],
-            Sources = [source],
-            Space = space,
-            Offset = offset,
-            Origin = index,
-        });
         return true;
     }
 
@@ -264,9 +247,7 @@ internal sealed class Lowering
         offset = address.Value;
         source = new Source(address.Register);
         if (address.Register >= 0) return true;
-        if (space != MemorySpace.Shared || !_entry.SharedOffsets.TryGetValue(address.Name, out int start)) return false;
-        source = Source.Constant((ulong)(start == PtxEntry.DynamicShared ? KernelProgram.DynamicSharedStart(_entry) : start));
-        return true;
+        return space == MemorySpace.Shared && TryShared(address.Name, out source);
     }
 
     private bool TrySource(PtxOperand operand, out Source source)
@@ -283,12 +264,17 @@ internal sealed class Lowering
             case PtxOperandKind.Special when Natives.IsSpecial(operand.Name):
                 source = new Source(-1, Special: operand.Name);
                 return true;
-            case PtxOperandKind.Symbol when _entry.SharedOffsets.TryGetValue(operand.Name, out int start):
-                source = Source.Constant((ulong)(start == PtxEntry.DynamicShared ? KernelProgram.DynamicSharedStart(_entry) : start));
-                return true;
             default:
-                return false;
+                return operand.Kind == PtxOperandKind.Symbol && TryShared(operand.Name, out source);
         }
+    }
+
+    /// <summary>The address of a shared variable.</summary>
+    private bool TryShared(string name, out Source source)
+    {
+        bool found = KernelProgram.TrySharedStart(_entry, name, out int start);
+        source = Source.Constant((ulong)start);
+        return found;
     }
 
     private static bool Ends(PtxInstruction at) => ControlFlow.IsBranch(at) || ControlFlow.IsExit(at) || IsBarrier(at);

@@ -36,46 +36,6 @@ internal static class ScalarCode
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static long Absolute64(long a) => a < 0 ? -a : a;
 
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static int MinimumS32(int a, int b) => a < b ? a : b;
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static int MaximumS32(int a, int b) => a > b ? a : b;
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static int MinimumU32(int a, int b) => (uint)a < (uint)b ? a : b;
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static int MaximumU32(int a, int b) => (uint)a > (uint)b ? a : b;
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static long MinimumS64(long a, long b) => a < b ? a : b;
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static long MaximumS64(long a, long b) => a > b ? a : b;
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static long MinimumU64(long a, long b) => (ulong)a < (ulong)b ? a : b;
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static long MaximumU64(long a, long b) => (ulong)a > (ulong)b ? a : b;
-
-    public static int DivideS32(int a, int b) => Divide<int>.Apply(a, b);
-
-    public static int DivideU32(int a, int b) => (int)Divide<uint>.Apply((uint)a, (uint)b);
-
-    public static long DivideS64(long a, long b) => Divide<long>.Apply(a, b);
-
-    public static long DivideU64(long a, long b) => (long)Divide<ulong>.Apply((ulong)a, (ulong)b);
-
-    public static int RemainderS32(int a, int b) => Remainder<int>.Apply(a, b);
-
-    public static int RemainderU32(int a, int b) => (int)Remainder<uint>.Apply((uint)a, (uint)b);
-
-    public static long RemainderS64(long a, long b) => Remainder<long>.Apply(a, b);
-
-    public static long RemainderU64(long a, long b) => (long)Remainder<ulong>.Apply((ulong)a, (ulong)b);
-
     /// <summary>The last of the lanes of a mask that is not empty: whose store to a common address stays.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static int LastLane(uint mask) => 31 - BitOperations.LeadingZeroCount(mask);

@@ -34,10 +34,10 @@ internal sealed unsafe class Workspace : IDisposable
     public void Prepare(in LaunchShape shape, int sharedBytes)
     {
         if (shape == _shape && sharedBytes == _sharedBytes) return;
-        int threads = (int)shape.Block.Count, warps = (threads + 31) / 32;
+        int warps = ((int)shape.Block.Count + 31) / 32;
         if (warps > _warps || sharedBytes > _sharedBytes) Allocate(Math.Max(warps, _warps), Math.Max(sharedBytes, _sharedBytes));
         _shape = shape;
-        for (int w = 0; w < warps; w++) Describe(w, threads, shape);
+        for (int w = 0; w < warps; w++) Describe(w, shape);
     }
 
     public void StartBlock(byte* parameters, int x, int y, int z)
@@ -65,7 +65,7 @@ internal sealed unsafe class Workspace : IDisposable
     /// <summary>Makes sure that a method's spills fit, whatever was compiled meanwhile.</summary>
     public void EnsureArena()
     {
-        if (_kernel.ArenaBytes <= _arenaBytes) return;
+        if (_arena is not null && _kernel.ArenaBytes <= _arenaBytes) return;
         NativeMemory.AlignedFree(_arena);
         _arenaBytes = Math.Max(LeastArena, _kernel.ArenaBytes);
         _arena = (byte*)NativeMemory.AlignedAlloc((nuint)_arenaBytes, 64);
@@ -133,15 +133,9 @@ internal sealed unsafe class Workspace : IDisposable
             at->Warp = w;
         }
         EnsureArena();
-        if (_arena is null)
-        {
-            _arenaBytes = LeastArena;
-            _arena = (byte*)NativeMemory.AlignedAlloc(LeastArena, 64);
-            for (int w = 0; w < warps; w++) States[w].Arena = _arena;
-        }
     }
 
-    private void Describe(int warp, int threads, in LaunchShape shape)
+    private void Describe(int warp, in LaunchShape shape)
     {
         var state = States + warp;
         for (int lane = 0; lane < 32; lane++)
