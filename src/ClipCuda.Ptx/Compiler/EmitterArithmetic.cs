@@ -121,7 +121,7 @@ internal sealed partial class Emitter
         }
         if (native.In == Number.F32)
         {
-            PushFloats(native, Small, web, (s, type) => PushScalar(operation.Sources[s], type));
+            PushFloats(operation, Small, (s, type) => PushScalar(operation.Sources[s], type));
             if (native.Kind == Native.Compare)
             {
                 Cast(Small, typeof(float), typeof(int));
@@ -183,7 +183,7 @@ internal sealed partial class Emitter
     {
         if (source.IsWeb && _inlining.Of(source.Web) is { Kind: OperationKind.Pure } inner && Natives.Get(inner.Opcode) is { Kind: Native.Compare, In: Number.F32, Combine: Native.Move } native)
         {
-            PushFloats(native, Small, source.Web, (s, type) => PushScalar(inner.Sources[s], type));
+            PushFloats(inner, Small, (s, type) => PushScalar(inner.Sources[s], type));
             return;
         }
         PushScalar(source, ValueType.Predicate);
@@ -341,10 +341,17 @@ internal sealed partial class Emitter
                 PushVector(operation.Sources[0], want, part);
                 return;
             case Native.Select:
-                PushVectorMask(operation.Sources[2], part, IsWide(want), ElementOf(want));
+                // The values first: between a comparison and its select, anything that is put aside makes a vector of the mask.
+                var (yes, no) = (Temporary(_isa.Vector(ElementOf(want)), 200 + _putAside++), Temporary(_isa.Vector(ElementOf(want)), 200 + _putAside++));
                 PushVector(operation.Sources[0], want, part);
+                _il.Emit(OpCodes.Stloc, yes);
                 PushVector(operation.Sources[1], want, part);
+                _il.Emit(OpCodes.Stloc, no);
+                PushVectorMask(operation.Sources[2], part, IsWide(want), ElementOf(want));
+                _il.Emit(OpCodes.Ldloc, yes);
+                _il.Emit(OpCodes.Ldloc, no);
                 Call(_isa, "ConditionalSelect", ElementOf(want), 3);
+                _putAside -= 2;
                 return;
         }
         if (native.Kind == Native.Compare)
@@ -352,7 +359,7 @@ internal sealed partial class Emitter
             PushVectorCompare(operation, native, part);
             return;
         }
-        if (native.In == Number.F32 || native.Out == Number.F32) PushFloats(native, _isa, web, (s, type) => PushVector(operation.Sources[s], type, part));
+        if (native.In == Number.F32 || native.Out == Number.F32) PushFloats(operation, _isa, (s, type) => PushVector(operation.Sources[s], type, part));
         else PushIntegerVectors(operation, native, part);
         CastVector(TypeOf(native.Out), want);
     }
@@ -370,7 +377,7 @@ internal sealed partial class Emitter
         var type = TypeOf(native.In);
         if (native.In == Number.F32)
         {
-            PushFloats(native, _isa, operation.Destinations[0], (s, t) => PushVector(operation.Sources[s], t, part));
+            PushFloats(operation, _isa, (s, t) => PushVector(operation.Sources[s], t, part));
             Cast(_isa, typeof(float), typeof(int));
         }
         else if (!IsWide(type))
@@ -553,110 +560,5 @@ internal sealed partial class Emitter
         if (!signed) Cast(_isa, typeof(int), typeof(uint));
         Widen(signed ? typeof(int) : typeof(uint), part);
         if (!signed) Cast(_isa, typeof(ulong), typeof(long));
-    }
-
-    /// <summary>
-    /// A step of a warp reduction: the value with its butterfly. Both orders of the operands give the same bits, so lanes a period apart are
-    /// equal from here on and only one period is kept; of the last step one lane.
-    /// </summary>
-    private void WriteReduction(Operation operation, int shuffled, int period)
-    {
-        var native = Natives.Get(operation.Opcode);
-        int web = operation.Destinations[0], value = operation.Sources[1 - shuffled].Web;
-        var type = _webs.Types[web];
-        int parts = Math.Max(1, period / _isa.Lanes);
-        var results = new LocalBuilder[parts];
-        for (int p = 0; p < parts; p++)
-        {
-            int part = p;
-            void Push(int s, ValueType want)
-            {
-                if (s == 1 - shuffled)
-                {
-                    PushVector(new Source(value), want, part);
-                    return;
-                }
-                if (period >= _isa.Lanes)
-                {
-                    PushVector(new Source(value), want, part + parts);
-                    return;
-                }
-                PushVector(new Source(value), ValueType.Bits32, part);
-                PushButterfly(period);
-                CastVector(ValueType.Bits32, want);
-            }
-            if (native.In == Number.F32) PushFloats(native, _isa, web, Push);
-            else PushReducedIntegers(native, Push);
-            CastVector(TypeOf(native.Out), type);
-            results[p] = Temporary(_isa.Vector(ElementOf(type)), 10 + p);
-            _il.Emit(OpCodes.Stloc, results[p]);
-        }
-        if (_analysis.Classes[web].IsUniform)
-        {
-            _il.Emit(OpCodes.Ldloc, results[0]);
-            if (type == ValueType.Float) ToSmall();
-            else Call(_isa, "ToScalar", typeof(int), 1);
-            StoreScalar(web);
-            return;
-        }
-        for (int p = 0; p < Allocation.Parts(web, _webs, _analysis, _isa); p++)
-        {
-            var local = results[p % parts];
-            StorePart(web, p, blend: false, () => _il.Emit(OpCodes.Ldloc, local));
-        }
-    }
-
-    /// <summary>Lane 0 of a vector of floats as a small vector.</summary>
-    private void ToSmall()
-    {
-        for (var isa = _isa; isa.Bits > 128; isa = VectorIsa.Of(isa.Bits / 2)) Call(isa, "GetLower", typeof(float), 1);
-    }
-
-    private void PushReducedIntegers(NativeOperation native, Action<int, ValueType> push)
-    {
-        var type = native.In is Number.U32 && native.Kind is Native.Minimum or Native.Maximum ? typeof(uint) : typeof(int);
-        for (int s = 0; s < 2; s++)
-        {
-            push(s, ValueType.Bits32);
-            Cast(_isa, typeof(int), type);
-        }
-        Call(_isa, IntegerMethod(native), type, 2);
-        Cast(_isa, type, typeof(int));
-    }
-
-    /// <summary>The vector of 32-bit lanes on the stack with lanes exchanged at a distance below its width.</summary>
-    private void PushButterfly(int distance)
-    {
-        for (int lane = 0; lane < _isa.Lanes; lane++) Constant(lane ^ distance);
-        _il.Emit(OpCodes.Call, _isa.CreateOfElements(typeof(int)));
-        Call(_isa, "Shuffle", typeof(int), 2);
-    }
-
-    private void WriteShuffle(Operation operation)
-    {
-        int web = operation.Destinations[0], distance = (int)operation.Offset;
-        var type = _webs.Types[web];
-        var source = operation.Sources[0];
-        if (_analysis.Classes[web].IsScalar)
-        {
-            PushScalar(source, type);
-            StoreScalar(web);
-            return;
-        }
-        // All parts before any is stored: source and destination may be one web.
-        int parts = PartsOf(ValueType.Bits32);
-        for (int p = 0; p < parts; p++)
-        {
-            PushVector(source, ValueType.Bits32, p ^ (distance / _isa.Lanes));
-            if (distance % _isa.Lanes != 0) PushButterfly(distance % _isa.Lanes);
-            CastVector(ValueType.Bits32, type);
-            _il.Emit(OpCodes.Stloc, Temporary(_isa.Vector(ElementOf(type)), 10 + p));
-        }
-        bool blend = NeedsBlend(operation, web);
-        for (int p = 0; p < parts; p++)
-        {
-            var local = Temporary(_isa.Vector(ElementOf(type)), 10 + p);
-            StorePart(web, p, blend, () => _il.Emit(OpCodes.Ldloc, local));
-        }
     }
 }

@@ -5,11 +5,10 @@ namespace ClipCuda.Ptx.Compiler;
 /// <summary>Float arithmetic on vectors of any width; a uniform float is a Vector128 of which lane 0 counts.</summary>
 internal sealed partial class Emitter
 {
-    /// <param name="web">The web it goes to: whether its NaNs have to be put right.</param>
     /// <param name="push">Pushes source s as a vector of the width of <paramref name="isa"/>.</param>
-    private void PushFloats(NativeOperation native, VectorIsa isa, int web, Action<int, ValueType> push)
+    private void PushFloats(Operation operation, VectorIsa isa, Action<int, ValueType> push)
     {
-        var type = typeof(float);
+        var (native, type) = (Natives.Get(operation.Opcode), typeof(float));
         switch (native.Kind)
         {
             case Native.Compare:
@@ -38,14 +37,14 @@ internal sealed partial class Emitter
                 break;
             case Native.Fused:
                 // The addend first: of a chain of them the factors would else all be in registers before the first is used.
-                var addend = Temporary(isa.Vector(type), 40 + _addends++);
+                var addend = Temporary(isa.Vector(type), 200 + _putAside++);
                 Operand(2);
                 _il.Emit(OpCodes.Stloc, addend);
                 Operand(0);
                 Operand(1);
                 _il.Emit(OpCodes.Ldloc, addend);
                 Call(isa, "FusedMultiplyAdd", type, 3);
-                _addends--;
+                _putAside--;
                 break;
             default:
                 string name = native.Kind switch
@@ -66,13 +65,21 @@ internal sealed partial class Emitter
                     _ => throw new NotCompilableException($"{native.Kind} of floats"),
                 };
                 int operands = native.Kind is Native.Add or Native.Subtract or Native.Multiply or Native.Divide or Native.Minimum or Native.Maximum ? 2 : 1;
+                if (native.Kind is Native.Minimum or Native.Maximum && NonZeroConstant(operation) is >= 0 and var bound)
+                {
+                    // The machine's own, which gives the second operand if the first is NaN.
+                    Operand(1 - bound);
+                    Operand(bound);
+                    Call(isa, native.Kind == Native.Minimum ? "MinNative" : "MaxNative", type, 2);
+                    break;
+                }
                 for (int s = 0; s < operands; s++) Operand(s);
                 if (native.Kind is Native.Minimum or Native.Maximum) HideConstants(isa);
                 Call(isa, name, type, operands);
                 break;
         }
         if (native.Flush) Flush(isa);
-        if (!_nans.IsRaw(web)) Canonicalise(isa);
+        if (_nans.MustBePutRight(operation.Destinations[0])) Canonicalise(isa);
 
         void Operand(int s)
         {
@@ -83,8 +90,12 @@ internal sealed partial class Emitter
         void One() => PushFloat(isa, 1);
     }
 
-    /// <summary>Addends that wait for their factors.</summary>
-    private int _addends;
+    /// <summary>The source that is a number other than 0 at compile time; −1 if none is.</summary>
+    private static int NonZeroConstant(Operation operation) =>
+        Array.FindIndex(operation.Sources, s => s.IsConstant && BitConverter.UInt32BitsToSingle((uint)s.Bits) is not (0 or float.NaN));
+
+    /// <summary>Operands that wait in locals for others to be computed.</summary>
+    private int _putAside;
 
     private void PushFloat(VectorIsa isa, float value)
     {

@@ -4,13 +4,26 @@ namespace ClipCuda.Ptx.Compiler;
 /// Where a NaN must become 7FFFFFFF. Arithmetic on a CPU leaves other NaNs than a GPU writes; but as long as a value goes only into
 /// arithmetic and comparisons nobody can tell. So such webs stay "raw", and the bits are put right where they are seen: at a
 /// store, or at the definition if anything else looks at them. (Memory holds the right bits already, so what is loaded is never raw.)
+/// One use of bits is as good as arithmetic: shifted into the factor 2^n of a product whose other factor is then NaN itself, as in exp.
 /// </summary>
 internal sealed class NaNs
 {
     private readonly bool[] _raw;
+    private readonly Webs _webs;
+    private readonly Dictionary<int, List<(Operation User, int Source)>> _users = [];
 
     public NaNs(List<BasicBlock> blocks, FlowGraph graph, Webs webs)
     {
+        _webs = webs;
+        foreach (var operation in graph.Order.SelectMany(b => blocks[b].Operations))
+        {
+            for (int s = 0; s < operation.Sources.Length; s++)
+            {
+                if (!operation.Sources[s].IsWeb) continue;
+                if (!_users.TryGetValue(operation.Sources[s].Web, out var users)) _users.Add(operation.Sources[s].Web, users = []);
+                users.Add((operation, s));
+            }
+        }
         // Made by arithmetic, or copied from such: putting its NaNs right never changes a NaN that a program put there itself.
         var made = new bool[webs.Count];
         for (int w = 0; w < webs.Count; w++) made[w] = webs.Types[w] is ValueType.Float or ValueType.Bits32 && webs.Definitions[w].Count > 0;
@@ -46,7 +59,8 @@ internal sealed class NaNs
     /// <summary>The web may hold a NaN of any bits.</summary>
     public bool IsRaw(Source source) => source.IsWeb && _raw[source.Web];
 
-    public bool IsRaw(int web) => _raw[web];
+    /// <summary>What arithmetic gives a web has to be put right at once.</summary>
+    public bool MustBePutRight(int web) => !_raw[web] && _webs.Definitions[web].Exists(d => FloatRange.Of(d).MayBeNaN);
 
     private static bool MakesOrCopies(Operation operation, bool[] made)
     {
@@ -69,10 +83,48 @@ internal sealed class NaNs
                 return _raw[operation.Destinations[0]];
             case OperationKind.Pure:
                 var native = Natives.Get(operation.Opcode);
-                if (native.Copies && native.In is not Number.Predicate) return source == 2 || _raw[operation.Destinations[0]];
-                return native.In == Number.F32;
+                if (native.Copies && native.In is not Number.Predicate) return source == 2 || _raw[operation.Destinations[0]] || OnlyScalesNaN(operation, operation.Destinations[0]);
+                return native.In == Number.F32 || (native.Kind == Native.ShiftLeft && source == 0 && OnlyScalesNaN(operation, operation.Destinations[0]));
             default:
                 return false;
         }
+    }
+
+    /// <summary>
+    /// Bits that <paramref name="shift"/> (a shift, or a move before or after one) passes on reach products only, within its block, whose other factor is
+    /// NaN if what was shifted is.
+    /// </summary>
+    private bool OnlyScalesNaN(Operation shift, int web)
+    {
+        if (shift.Reaching[0] is not { } root || root.Block != shift.Block || _webs.Definitions[web].Count != 1) return false;
+        while (root.Kind == OperationKind.Pure && Natives.Get(root.Opcode).Kind is Native.Move or Native.ShiftLeft)
+        {
+            if (root.Reaching[0] is not { } from || from.Block != shift.Block) return false;
+            root = from;
+        }
+        return Reaches(web);
+
+        bool Reaches(int from) => _users.TryGetValue(from, out var users) && users.TrueForAll(use =>
+        {
+            if (use.User.Kind != OperationKind.Pure || use.User.Block != shift.Block || use.User.Origin < root.Origin || use.User.Reaching[use.Source] is null) return false;
+            var native = Natives.Get(use.User.Opcode);
+            return native switch
+            {
+                { Kind: Native.Multiply, In: Number.F32 } => IsNaNWith(use.User.Reaching[1 - use.Source], root, 0),
+                { Kind: Native.Move } or { Kind: Native.ShiftLeft } when use.Source == 0 && _webs.Definitions[use.User.Destinations[0]].Count == 1 => Reaches(use.User.Destinations[0]),
+                _ => false,
+            };
+        });
+    }
+
+    /// <summary>An operation whose result is NaN if that of <paramref name="root"/> is.</summary>
+    private static bool IsNaNWith(Operation? operation, Operation root, int depth)
+    {
+        const int deepest = 32;
+        if (operation == root) return true;
+        if (operation is not { Kind: OperationKind.Pure } || operation.Block != root.Block || operation.Origin < root.Origin || depth > deepest) return false;
+        var native = Natives.Get(operation.Opcode);
+        return native is { In: Number.F32, Kind: Native.Move or Native.Add or Native.Subtract or Native.Multiply or Native.Fused or Native.Negate }
+            && operation.Reaching.Any(source => IsNaNWith(source, root, depth + 1));
     }
 }
