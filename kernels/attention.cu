@@ -1,7 +1,7 @@
 // Multi-head scaled dot-product attention, full or causal, by tiles with an online softmax (Dao et al. 2022, FlashAttention, algorithms 1
 // and 4): the S × S matrix is never in memory, backward recomputes it from the row's log-sum-exp.
 //
-//   s = scale · q·k,  p = exp(s − lse),  o = Σ_k p · v,  lse = log Σ_k exp(s)        scale = 1/√D
+//   s = q·k / √D · log2 e,  p = 2^(s − lse),  o = Σ_k p · v,  lse = log2 Σ_k 2^s        scale = 1/√D
 //   delta = Σ_d do · o
 //   dp = do·v,  ds = p · (dp − delta) · scale,  dq = Σ_k ds · k,  dk = Σ_q ds · q,  dv = Σ_q p · do
 //
@@ -20,6 +20,9 @@ constexpr float Lowest = -3.402823466e38f;
 struct Shape {
     int sequence, heads, head_width, tiles, causal;
     float scale;
+
+    // Scores are kept in powers of 2.
+    __device__ float binary_scale() const { return scale * 1.44269504f; }
 };
 
 // Which rows a block works on, and where a row of q, k, v, o lies.
@@ -168,10 +171,10 @@ DEVICE void forward(float* o, float* lse, const float* qkv, const Shape& shape) 
         for (int slot = 0; slot < Slots; ++slot) {
             int query = first + warp + slot * Warps;
             bool seen = key < shape.sequence && (!shape.causal || key <= query);
-            float s = score[slot] * shape.scale;
+            float s = score[slot] * shape.binary_scale();
             float now = fmaxf(largest[slot], warp_max(seen ? s : Lowest));
-            float p = seen ? exp_f32(s - now) : 0.0f;
-            float keep = exp_f32(largest[slot] - now);
+            float p = seen ? exp2_f32(s - now) : 0.0f;
+            float keep = exp2_f32(largest[slot] - now);
             largest[slot] = now;
             total[slot] = fmaf(total[slot], keep, warp_sum(p));
             for (int c = 0; c < Columns; ++c) sum[slot][c] *= keep;
@@ -185,7 +188,7 @@ DEVICE void forward(float* o, float* lse, const float* qkv, const Shape& shape) 
         factor[slot] = 1.0f / total[slot];
         int query = first + warp + slot * Warps;
         if (lane == 0 && query < shape.sequence)
-            lse[((long long)place.batch * shape.heads + place.head) * shape.sequence + query] = largest[slot] + log_f32(total[slot]);
+            lse[((long long)place.batch * shape.heads + place.head) * shape.sequence + query] = fmaf(log_f32(total[slot]), 1.44269504f, largest[slot]);
     }
     store_rows<Columns, Slots>(o + place.o, place.stride / 3, first, sum, factor, shape);
 }
@@ -229,7 +232,7 @@ DEVICE void backward_query(float* dqkv, const float* d_out, const float* qkv, co
         for (int slot = 0; slot < Slots; ++slot) {
             int query = first + warp + slot * Warps;
             bool seen = key < shape.sequence && (!shape.causal || key <= query);
-            float p = seen ? exp_f32(fmaf(score[slot], shape.scale, -row_lse[slot])) : 0.0f;
+            float p = seen ? exp2_f32(fmaf(score[slot], shape.binary_scale(), -row_lse[slot])) : 0.0f;
             weight[warp + slot * Warps][lane] = p * (dp[slot] - row_delta[slot]) * shape.scale;
         }
         __syncwarp();
@@ -276,7 +279,7 @@ DEVICE void backward_key(float* dqkv, const float* d_out, const float* qkv, cons
         for (int slot = 0; slot < Slots; ++slot) {
             int key = first + warp + slot * Warps;
             bool seen = query < shape.sequence && key < shape.sequence && (!shape.causal || key <= query);
-            p[slot] = seen ? exp_f32(fmaf(score[slot], shape.scale, -column_lse)) : 0.0f;
+            p[slot] = seen ? exp2_f32(fmaf(score[slot], shape.binary_scale(), -column_lse)) : 0.0f;
             weight[warp + slot * Warps][lane] = p[slot];
         }
         __syncwarp();

@@ -35,7 +35,6 @@ DEVICE float fmaxf(float a, float b) { return __builtin_fmaxf(a, b); }
 DEVICE float fminf(float a, float b) { return __builtin_fminf(a, b); }
 DEVICE float fabsf(float a) { return __builtin_fabsf(a); }
 DEVICE float sqrtf(float a) { return __nvvm_sqrt_rn_f(a); }
-DEVICE float copysignf(float a, float b) { return __builtin_copysignf(a, b); }
 DEVICE int __float_as_int(float a) { return __builtin_bit_cast(int, a); }
 DEVICE float __int_as_float(int a) { return __builtin_bit_cast(float, a); }
 

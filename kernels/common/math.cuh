@@ -1,13 +1,37 @@
 // Elementary functions in plain arithmetic, so that a GPU and the CPU engine give the same bits. Each error is the largest over every
-// seventh float of its range, against float64. Minimax coefficients: N. Juffa's public answers on Stack Overflow (expf 29381117, erff
-// 35148199, logf 39821367).
+// seventh float of its range, against float64. Minimax coefficients of exp and log: N. Juffa's public answers on Stack Overflow (expf
+// 29381117, logf 39821367); of exp2: a weighted least-squares fit of (2^f − 1) / f for |f| ≤ ½.
 #pragma once
 #include "cuda.cuh"
 
-// e^a to 0.87 ulp; 0 where the result would be denormal, infinity above 88.72, NaN of NaN.
+// r · 2^n for r in [½, 2): n is what adding `Rounder` to a number left in the low bits of the sum, −126 ≤ n ≤ 127.
+constexpr float Rounder = 12583039.0f;  // 1.5 · 2^23 + 127: rounds to an integer, and adds the bias of a float's exponent
+DEVICE float scale_by_rounded(float r, float rounded) { return r * __int_as_float(__float_as_int(rounded) << 23); }
+
+// 2^a to 0.94 ulp, for −126 ≤ a < 127.5; NaN of NaN.
+DEVICE float exp2_normal_f32(float a) {
+    float rounded = a + Rounder;
+    float f = a - (rounded - Rounder);
+    float r = 1.53533503e-4f;
+    r = fmaf(r, f, 1.33988878e-3f);
+    r = fmaf(r, f, 9.61843785e-3f);
+    r = fmaf(r, f, 5.55033237e-2f);
+    r = fmaf(r, f, 2.40226477e-1f);
+    r = fmaf(r, f, 6.93147182e-1f);
+    r = fmaf(r, f, 1.0f);
+    return scale_by_rounded(r, rounded);
+}
+
+// 2^a to 0.94 ulp, for a < 127.5; 0 where the result would be denormal, NaN of NaN.
+DEVICE float exp2_f32(float a) {
+    float r = exp2_normal_f32(a);
+    return a < -126.0f ? 0.0f : r;
+}
+
+// e^a to 0.87 ulp; 0 where the result would be denormal, infinity above 88.37, NaN of NaN.
 DEVICE float exp_f32(float a) {
-    float shifted = fmaf(a, 1.44269504f, 12582912.0f);  // a/ln 2, its integer part n in the low bits
-    float n = shifted - 12582912.0f;
+    float rounded = fmaf(a, 1.44269504f, Rounder);
+    float n = rounded - Rounder;
     float f = fmaf(n, -6.93145752e-1f, a);  // a − n·ln 2 in two pieces
     f = fmaf(n, -1.42860677e-6f, f);
     float r = 1.37805939e-3f;
@@ -17,9 +41,9 @@ DEVICE float exp_f32(float a) {
     r = fmaf(r, f, 4.99999851e-1f);
     r = fmaf(r, f, 1.0f);
     r = fmaf(r, f, 1.0f);
-    r = __int_as_float(__float_as_int(r) + (__float_as_int(shifted) << 23));  // · 2^n
+    r = scale_by_rounded(r, rounded);
     r = a < -87.3365402f ? 0.0f : r;
-    return !(a <= 88.7228317f) ? a + __int_as_float(0x7f800000) : r;
+    return a > 88.3762626f ? __int_as_float(0x7f800000) : r;
 }
 
 // ln a to 0.85 ulp, for normal a > 0.
@@ -40,26 +64,4 @@ DEVICE float log_f32(float a) {
     r = fmaf(r, f, -0.5f);
     r = fmaf(r, s, f);
     return fmaf(k, 0.693147182f, r);
-}
-
-// erf a to 0.99 ulp: a polynomial near 0, 1 − e^p(|a|) beyond.
-DEVICE float erf_f32(float a) {
-    float t = fabsf(a);
-    float s = a * a;
-    float r = fmaf(-1.72853470e-5f, t, 3.83197126e-4f);
-    float u = fmaf(-3.88396438e-3f, t, 2.42546219e-2f);
-    r = fmaf(r, s, u);
-    r = fmaf(r, t, -1.06777877e-1f);
-    r = fmaf(r, t, -6.34846687e-1f);
-    r = fmaf(r, t, -1.28717512e-1f);
-    r = fmaf(r, t, -t);
-    float far = copysignf(1.0f - exp_f32(r), a);
-    float p = -5.96761703e-4f;
-    p = fmaf(p, s, 4.99119423e-3f);
-    p = fmaf(p, s, -2.67681349e-2f);
-    p = fmaf(p, s, 1.12819925e-1f);
-    p = fmaf(p, s, -3.76125336e-1f);
-    p = fmaf(p, s, 1.28379166e-1f);
-    float near = fmaf(p, a, a);
-    return t > 0.927734375f ? far : near;
 }
