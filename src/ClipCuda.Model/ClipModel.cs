@@ -10,7 +10,7 @@ public sealed class ClipModel : IDisposable
     private readonly Transformer _text;
     private readonly FrozenParts _frozen;
 
-    /// <summary>A model whose parameters are zero; initialise or load them.</summary>
+    /// <summary>A model whose parameters are zero, or undefined where they are frozen; initialise or load them.</summary>
     /// <exception cref="ArgumentException">The configuration does not make sense.</exception>
     public ClipModel(Device device, ClipConfig config, WeightDecayScope decay = WeightDecayScope.All, FrozenParts frozen = FrozenParts.None)
     {

@@ -82,7 +82,9 @@ public static class HuggingFaceConfig
         writer.WriteNumber("num_attention_heads", heads);
         writer.WriteString("hidden_act", config.QuickGelu ? QuickGelu : Gelu);
         writer.WriteNumber("layer_norm_eps", LayerNormEpsilon);
-        writer.WriteNumber("attention_dropout", 0.0);
+        // With its point: transformers tells whole numbers from others.
+        writer.WritePropertyName("attention_dropout");
+        writer.WriteRawValue("0.0");
     }
 
     /// <summary>A <c>…_config_dict</c>, which very old files have, replaces the section beside it with itself and the defaults.</summary>

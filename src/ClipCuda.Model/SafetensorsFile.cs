@@ -6,25 +6,29 @@ namespace ClipCuda.Model;
 
 /// <summary>
 /// Reads and writes safetensors: 8 bytes of header length (little-endian), a JSON header (<see cref="SafetensorsHeader"/>), then the tensors. The
-/// header is read and checked when the file is opened; tensors are read from a mapping of the file, so that they take no memory of the
-/// process's own. As with every mapping, a file that another program shortens meanwhile takes the process down.
+/// header is read and checked when the file is opened. Small tensors are read where the file is mapped, long ones a piece at a time: a page
+/// fault every 4 KiB costs more than the system's copy (a ViT-B/32 of 605 MB: 0.27 s of a core mapped, 0.12 s through a buffer, 0.09 s to
+/// where the bytes belong). Either way no tensor takes memory of the process's own. Used by one thread at a time.
 /// </summary>
 public sealed unsafe class SafetensorsFile : IDisposable
 {
-    private const int PrefixBytes = 8, PieceBytes = 1 << 24;
+    private const int PrefixBytes = 8, BufferBytes = 1 << 18;
 
     private readonly string _path;
     private readonly long _dataStart;
     private readonly List<SafetensorsEntry> _entries;
     private readonly Dictionary<string, SafetensorsEntry> _byName;
+    private readonly FileStream _stream;
     private readonly MemoryMappedFile _file;
     private readonly MemoryMappedViewAccessor _view;
+    private byte[]? _buffer;
 
-    private SafetensorsFile(string path, long dataStart, List<SafetensorsEntry> entries, MemoryMappedFile file)
+    private SafetensorsFile(string path, FileStream stream, long dataStart, List<SafetensorsEntry> entries)
     {
-        (_path, _dataStart, _entries, _file) = (path, dataStart, entries, file);
+        (_path, _stream, _dataStart, _entries) = (path, stream, dataStart, entries);
         _byName = entries.ToDictionary(entry => entry.Name, StringComparer.Ordinal);
-        _view = file.CreateViewAccessor(0, 0, MemoryMappedFileAccess.Read);
+        _file = MemoryMappedFile.CreateFromFile(stream, null, stream.Length, MemoryMappedFileAccess.Read, HandleInheritability.None, leaveOpen: true);
+        _view = _file.CreateViewAccessor(0, 0, MemoryMappedFileAccess.Read);
     }
 
     /// <summary>The tensors in the order of the header.</summary>
@@ -51,8 +55,7 @@ public sealed unsafe class SafetensorsFile : IDisposable
             stream.Position = PrefixBytes;
             stream.ReadExactly(header);
             long dataStart = PrefixBytes + (long)headerBytes;
-            var entries = SafetensorsHeader.Read(path, header, length - dataStart);
-            return new SafetensorsFile(path, dataStart, entries, MemoryMappedFile.CreateFromFile(stream, null, length, MemoryMappedFileAccess.Read, HandleInheritability.None, leaveOpen: false));
+            return new SafetensorsFile(path, stream, dataStart, SafetensorsHeader.Read(path, header, length - dataStart));
         }
         catch
         {
@@ -70,7 +73,7 @@ public sealed unsafe class SafetensorsFile : IDisposable
     public WeightTensor Tensor(string name)
     {
         var entry = this[name];
-        return new WeightTensor(name, entry.Type, entry.Shape, take => Read(entry, take));
+        return new WeightTensor(name, entry.Type, entry.Shape, take => Read(entry, take), entry.Bytes > BufferBytes ? (offset, bytes) => ReadAt(entry, offset, bytes) : null);
     }
 
     /// <summary>The numbers of an F32, F16 or BF16 tensor.</summary>
@@ -112,16 +115,43 @@ public sealed unsafe class SafetensorsFile : IDisposable
     {
         _view.Dispose();
         _file.Dispose();
+        _stream.Dispose();
     }
 
     private void Read(SafetensorsEntry entry, Action<ReadOnlySpan<byte>> take)
+    {
+        if (entry.Bytes > BufferBytes) ReadThroughBuffer(entry, take);
+        else if (entry.Bytes > 0) ReadMapped(entry, take);
+    }
+
+    private void ReadThroughBuffer(SafetensorsEntry entry, Action<ReadOnlySpan<byte>> take)
+    {
+        _buffer ??= GC.AllocateUninitializedArray<byte>(BufferBytes);
+        for (long at = 0; at < entry.Bytes; at += BufferBytes)
+        {
+            // Pieces are of whole elements, so a buffer is filled before it is handed over.
+            var piece = _buffer.AsSpan(0, (int)Math.Min(BufferBytes, entry.Bytes - at));
+            ReadAt(entry, at, piece);
+            take(piece);
+        }
+    }
+
+    private void ReadAt(SafetensorsEntry entry, long offset, Span<byte> bytes)
+    {
+        for (int read = 0, more; read < bytes.Length; read += more)
+        {
+            more = RandomAccess.Read(_stream.SafeFileHandle, bytes[read..], _dataStart + entry.Offset + offset + read);
+            if (more == 0) throw Error(_path, $"was cut off while tensor '{entry.Name}' was read");
+        }
+    }
+
+    private void ReadMapped(SafetensorsEntry entry, Action<ReadOnlySpan<byte>> take)
     {
         byte* start = null;
         _view.SafeMemoryMappedViewHandle.AcquirePointer(ref start);
         try
         {
-            start += _view.PointerOffset + _dataStart + entry.Offset;
-            for (long at = 0; at < entry.Bytes; at += PieceBytes) take(new ReadOnlySpan<byte>(start + at, (int)Math.Min(PieceBytes, entry.Bytes - at)));
+            take(new ReadOnlySpan<byte>(start + _view.PointerOffset + _dataStart + entry.Offset, (int)entry.Bytes));
         }
         finally
         {

@@ -12,10 +12,13 @@ public sealed class WeightTensor
     private const int PieceElements = 1 << 16;
 
     private readonly Action<Action<ReadOnlySpan<byte>>> _read;
+    private readonly Action<long, Span<byte>>? _readAt;
 
     /// <param name="type">F32, F16, BF16, or another name of the format.</param>
     /// <param name="read">Hands over all bytes, in order, in pieces of whole elements that live until the next one.</param>
-    public WeightTensor(string name, string type, int[] shape, Action<Action<ReadOnlySpan<byte>>> read) => (Name, Type, Shape, _read) = (name, type, shape, read);
+    /// <param name="readAt">If the source can: fills a span with the bytes from an offset on.</param>
+    public WeightTensor(string name, string type, int[] shape, Action<Action<ReadOnlySpan<byte>>> read, Action<long, Span<byte>>? readAt = null) =>
+        (Name, Type, Shape, _read, _readAt) = (name, type, shape, read, readAt);
 
     public string Name { get; }
 
@@ -64,7 +67,7 @@ public sealed class WeightTensor
 
     public void Read(Action<ReadOnlySpan<byte>> take) => _read(take);
 
-    public WeightTensor Renamed(string name) => new(name, Type, Shape, _read);
+    public WeightTensor Renamed(string name) => new(name, Type, Shape, _read, _readAt);
 
     /// <summary>One of <paramref name="count"/> equal parts, cut along the first dimension.</summary>
     public WeightTensor Part(string name, int index, int count)
@@ -116,6 +119,11 @@ public sealed class WeightTensor
     public void Upload(Tensor destination)
     {
         if (destination.Elements != Elements) throw new ArgumentException($"'{Name}' of shape {ShapeText} does not fit shape {destination.ShapeText}.", nameof(destination));
+        if (Type == "F32" && _readAt is not null)
+        {
+            destination.Device.Fill(destination.Data, Bytes, _readAt);
+            return;
+        }
         long at = 0;
         ReadFloats(piece =>
         {

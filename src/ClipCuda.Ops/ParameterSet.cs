@@ -9,7 +9,8 @@ public readonly record struct ParameterSpec(string Name, int[] Shape, bool Decay
 /// All parameters of a model in one device buffer and the gradients of those that are trained in a second of the same layout, so that the
 /// optimizer, the gradient norm and clearing are one launch each. Decayed parameters come first: [0, <see cref="DecayedElements"/>) of the
 /// flat buffers decays, the rest does not. Frozen ones come last, behind <see cref="TrainedElements"/>, where there are no gradients.
-/// Each parameter starts at a multiple of 256 bytes; the gaps are zero and stay zero.
+/// Each parameter starts at a multiple of 256 bytes; the gaps are zero and stay zero. Trained parameters are zero at first, frozen ones undefined
+/// until they are loaded: clearing them would take as long as that.
 /// </summary>
 public sealed class ParameterSet : IDisposable
 {
@@ -41,7 +42,9 @@ public sealed class ParameterSet : IDisposable
         Elements = offset;
         Values = new Tensor(device, _values.Start, DataType.Float32, (int)offset);
         Gradients = new Tensor(device, _gradients.Start, DataType.Float32, (int)TrainedElements);
-        Values.Clear();
+        device.Clear(_values.Start, TrainedElements * sizeof(float));
+        foreach (var tensor in _byName.Values.Where(tensor => !tensor.NeedsGradient))
+            device.Clear(tensor.Data + tensor.Bytes, Padded(tensor.Shape) * sizeof(float) - tensor.Bytes);
         Gradients.Clear();
     }
 

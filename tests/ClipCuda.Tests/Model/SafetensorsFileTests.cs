@@ -1,6 +1,8 @@
 using System.Buffers.Binary;
 using System.Text;
+using ClipCuda.Devices;
 using ClipCuda.Model;
+using ClipCuda.Ops;
 
 namespace ClipCuda.Tests.Model;
 
@@ -106,6 +108,34 @@ public sealed class SafetensorsFileTests
         File.WriteAllBytes(_path, GoldenWeights.File(header, 4));
         using var file = SafetensorsFile.Open(_path);
         Assert.That(file.ReadFloats("a"), Is.EqualTo(new float[1]));
+    }
+
+    /// <summary>Tensors around the size from which they are read through a buffer, which they fill once, twice, and not at all.</summary>
+    [TestCase(1 << 18)]
+    [TestCase((1 << 18) + 4)]
+    [TestCase((2 << 18) - 4)]
+    [TestCase((3 << 18) + 12)]
+    public void Long_tensors_read_back_bit_for_bit(int bytes)
+    {
+        float[] first = [1, 2], values = [.. Enumerable.Range(0, bytes / 4).Select(i => BitConverter.UInt32BitsToSingle((uint)i * 2654435761))];
+        SafetensorsFile.Write(_path, [("first", [2], () => first), ("long", [values.Length], () => values)]);
+        using var file = SafetensorsFile.Open(_path);
+        Numbers.AssertSameBits(file.ReadFloats("long"), values, "long");
+        Numbers.AssertSameBits(file.ReadFloats("first"), first, "first");
+        using var device = Device.Open("cpu:check", 1);
+        using var buffer = device.Allocate(bytes, "target");
+        var target = new Tensor(device, buffer.Start, DataType.Float32, values.Length);
+        file.Tensor("long").Upload(target);
+        Numbers.AssertSameBits(target.ToArray(), values, "uploaded");
+    }
+
+    [Test]
+    public void A_file_that_is_cut_off_while_it_is_open_is_an_error()
+    {
+        SafetensorsFile.Write(_path, [WeightTensor.Zeros("a", "F32", 1 << 20)]);
+        using var file = SafetensorsFile.Open(_path);
+        using (var other = new FileStream(_path, FileMode.Open, FileAccess.Write, FileShare.ReadWrite)) other.SetLength(1 << 20);
+        Assert.That(() => file.ReadFloats("a"), Throws.TypeOf<InvalidDataException>().With.Message.Contains("was cut off while tensor 'a' was read"));
     }
 
     [Test]
