@@ -78,6 +78,10 @@ public sealed class Trainer : IDisposable
                 Note($"Weights: '{pretrained.Path}'{Locked(options)}");
                 foreach (string note in pretrained.FitInto(_model)) Note(note);
             }
+            else if (options.Frozen != FrozenParts.None)
+            {
+                Note("Weights: fresh, also those of the locked tower, which keeps them as they are; name trained ones with --pretrained");
+            }
             _step = Own(new TrainingStep(_model, options));
             if (_val is not null) _evaluation = new RetrievalEvaluation(_model, _step.Preprocess, _valData!, _val, options.BatchSize);
         }

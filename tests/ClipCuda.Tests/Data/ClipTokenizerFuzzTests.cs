@@ -22,14 +22,16 @@ public sealed class ClipTokenizerFuzzTests
             random =>
             {
                 string text = Text(random);
-                return (2 * text.Length, () => Convert.ToBase64String(Encoding.Unicode.GetBytes(text)), () =>
+                return (2 * text.Length, () => Convert.ToBase64String(Encoding.Unicode.GetBytes(text)), Encode);
+
+                void Encode()
                 {
                     int[] ids = tokenizer.Encode(text);
                     Assert.That(ids, Has.All.InRange(0, tokenizer.VocabularySize - 1));
                     Span<int> caption = stackalloc int[77];
                     tokenizer.EncodeCaption(text, caption);
                     Assert.That(caption.Contains(tokenizer.EndId), Is.True);
-                });
+                }
             },
             bytes => (16 << 20) + 4096 * bytes);
     }

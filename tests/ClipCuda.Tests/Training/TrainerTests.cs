@@ -60,6 +60,14 @@ public sealed class TrainerTests
         static SafetensorsFile Open(TrainingSummary summary) => SafetensorsFile.Open(Path.Combine(summary.LastCheckpoint!, Checkpoint.WeightsFile));
     }
 
+    [Test]
+    public void A_tower_locked_at_fresh_weights_is_told()
+    {
+        var progress = new RecordedProgress();
+        using var trainer = new Trainer(_run.Options("fresh") with { LockText = true }, progress);
+        Assert.That(progress.Notes, Has.One.Contains("name trained ones with --pretrained"));
+    }
+
     /// <summary>The gradients of the other tower do not depend on whether this one has any.</summary>
     [Test]
     public void What_is_trained_takes_the_same_first_step_as_without_locks()
