@@ -43,7 +43,7 @@ if ($args.Count -gt 0 -and $args[0] -ceq 'bench') {
 if ($args.Count -gt 0 -and $args[0] -ceq 'fuzz') {
     $env:CLIPCUDA_FUZZ = $args.Count -gt 1 ? $args[1] : 10000
     $env:CLIPCUDA_FUZZ_SEED = $args.Count -gt 2 ? $args[2] : 1
-    dotnet test -c Release --filter FullyQualifiedName~CompilerFuzz
+    dotnet test -c Release --filter FullyQualifiedName~FuzzTests
     exit $LASTEXITCODE
 }
 

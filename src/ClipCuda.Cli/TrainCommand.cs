@@ -34,6 +34,9 @@ internal sealed class TrainCommand
     private readonly Option<int?> _logEveryNSteps = NumberOption.Whole("--log-every-n-steps", "steps from one line of the log to the next (default: 10)", least: 1);
     private readonly Option<int?> _valFrequency = NumberOption.Whole("--val-frequency", "epochs from one evaluation to the next (default: 1)", least: 1);
     private readonly Option<int?> _saveFrequency = NumberOption.Whole("--save-frequency", "epochs from one checkpoint to the next; the last and the best are kept (default: 1)", least: 1);
+    private readonly Option<string?> _pretrained = Text("--pretrained", "path", "weights to begin with: an open_clip or Hugging Face folder, or a safetensors file; without --model-name the model is theirs", "--finetune");
+    private readonly Option<bool> _lockImage = new("--lock-image") { Description = "keep the image tower as it is" };
+    private readonly Option<bool> _lockText = new("--lock-text") { Description = "keep the text tower as it is" };
     private readonly Option<bool> _strict = new("--strict") { Description = "make skipped images and cut captions errors" };
 
     private TrainCommand() { }
@@ -44,7 +47,7 @@ internal sealed class TrainCommand
         var command = new Command("train", "Train a model; without arguments a small one on the bundled drawings.")
         {
             train._trainCsv, train._valCsv, train._imgRoot, train._epochs, train._batchSize, train._lr, train._weightDecay, train._beta1, train._beta2,
-            train._eps, train._gradClipNorm, train._warmup, train._seed, train._preset,
+            train._eps, train._gradClipNorm, train._warmup, train._seed, train._pretrained, train._lockImage, train._lockText, train._preset,
         };
         train._model.AddTo(command);
         foreach (var option in new Option[] { train._workers, train._threads, train._device, train._logs, train._name, train._logEveryNSteps, train._valFrequency, train._saveFrequency, train._strict })
@@ -84,8 +87,13 @@ internal sealed class TrainCommand
             valCsv ??= Path.Combine(sample, "val.csv");
         }
         var options = TrainingOptions.Of(preset, trainCsv, valCsv);
+        string? pretrained = parsed.GetValue(_pretrained);
+        if (pretrained is not null && parsed.GetValue(_preset) is null) options = WithModelOf(options, pretrained);
         return options with
         {
+            Pretrained = pretrained,
+            LockImage = parsed.GetValue(_lockImage),
+            LockText = parsed.GetValue(_lockText),
             ImageRoot = parsed.GetValue(_imgRoot),
             Model = _model.Apply(options.Model, parsed),
             Epochs = parsed.GetValue(_epochs) ?? options.Epochs,
@@ -108,6 +116,14 @@ internal sealed class TrainCommand
             SaveFrequency = parsed.GetValue(_saveFrequency) ?? options.SaveFrequency,
             Strict = parsed.GetValue(_strict),
         };
+    }
+
+    /// <summary>The model of some weights in place of the preset's; what it is trained with stays the preset's.</summary>
+    private static TrainingOptions WithModelOf(TrainingOptions options, string pretrained)
+    {
+        using var weights = PretrainedWeights.Open(pretrained);
+        string folder = Path.GetFileName(Path.GetDirectoryName(Path.GetFullPath(weights.Path)))!;
+        return options with { Model = weights.Config, ModelName = Presets.All.FirstOrDefault(preset => preset.Config == weights.Config)?.Name ?? folder };
     }
 
     internal static Option<Preset?> PresetOption() => new("--model-name", "--model")

@@ -41,6 +41,7 @@ public sealed class ClipTokenizer
         VocabularySize = vocabulary.Count + 2;
         var special = new Dictionary<string, int>(StringComparer.Ordinal) { [ClipWords.StartOfText] = StartId, [ClipWords.EndOfText] = EndId };
         foreach (var (token, id) in special) vocabulary.Add(token, id);
+        (Vocabulary, Merges) = (vocabulary, merges);
         _bpe = BpeTokenizer.Create(new BpeOptions(vocabulary)
         {
             Merges = merges,
@@ -53,6 +54,12 @@ public sealed class ClipTokenizer
 
     /// <summary>49,408 with CLIP's merges.</summary>
     public int VocabularySize { get; }
+
+    /// <summary>Every token with its id.</summary>
+    internal IReadOnlyDictionary<string, int> Vocabulary { get; }
+
+    /// <summary>Two tokens with a space between, best first.</summary>
+    internal IReadOnlyList<string> Merges { get; }
 
     public int StartId { get; }
 

@@ -10,6 +10,8 @@ namespace ClipCuda.Devices;
 /// </summary>
 public abstract class Device : IDisposable
 {
+    private const int PieceBytes = 1 << 24;
+
     private readonly HashSet<DeviceBuffer> _live = [];
     private bool _disposed;
 
@@ -71,6 +73,21 @@ public abstract class Device : IDisposable
     {
         CheckRange(destination, source.Length, "Copy to the device");
         Upload(source, destination);
+    }
+
+    /// <summary>
+    /// Has somebody write bytes, such as those of a file, in order and in pieces; where the device's memory is the
+    /// host's, they are written where they belong.
+    /// </summary>
+    /// <param name="write">Gets where a piece starts, counted from <paramref name="destination"/>, and fills it.</param>
+    public void Fill(DevicePointer destination, long bytes, Action<long, Span<byte>> write)
+    {
+        CheckRange(destination, bytes, "Fill");
+        for (long at = 0; at < bytes; at += PieceBytes)
+        {
+            long start = at;
+            FillPiece(destination + at, (int)Math.Min(PieceBytes, bytes - at), piece => write(start, piece));
+        }
     }
 
     public void CopyToHost(DevicePointer source, Span<byte> destination)
@@ -137,6 +154,13 @@ public abstract class Device : IDisposable
     public abstract void Synchronize();
 
     protected abstract void Upload(ReadOnlySpan<byte> source, DevicePointer destination);
+
+    protected virtual void FillPiece(DevicePointer destination, int bytes, Action<Span<byte>> write)
+    {
+        var piece = new byte[bytes];
+        write(piece);
+        Upload(piece, destination);
+    }
 
     protected abstract void Download(DevicePointer source, Span<byte> destination);
 

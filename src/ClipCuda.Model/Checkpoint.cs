@@ -1,6 +1,4 @@
-using System.Text.Json;
 using ClipCuda.Devices;
-using ClipCuda.Ops;
 
 namespace ClipCuda.Model;
 
@@ -14,35 +12,12 @@ public static class Checkpoint
 {
     public const string WeightsFile = "open_clip_model.safetensors", ConfigFile = "open_clip_config.json", OwnFile = "clipcuda.json";
 
-    private static readonly JsonWriterOptions Indented = new() { Indented = true };
-
     /// <summary>Writes a model into a folder, which is made if need be.</summary>
     /// <param name="facts">What else <c>clipcuda.json</c> shall say, such as epoch and step.</param>
     public static void Save(string folder, ClipModel model, IReadOnlyDictionary<string, long>? facts = null)
     {
-        Directory.CreateDirectory(folder);
-        var tensors = new List<(string, int[], Func<float[]>)>();
-        foreach (string name in model.Parameters.Names)
-        {
-            var tensor = model.Parameters[name];
-            tensors.Add((name, tensor.Shape, tensor.ToArray));
-            if (AbsentBias(model.Config, name) is { } bias) tensors.Add((bias, [tensor.Shape[0]], () => new float[tensor.Shape[0]]));
-        }
-        SafetensorsFile.Write(Path.Combine(folder, WeightsFile), tensors);
-        WriteJson(Path.Combine(folder, ConfigFile), writer =>
-        {
-            writer.WritePropertyName("model_cfg");
-            ConfigJson.WriteModelCfg(writer, model.Config);
-            writer.WriteStartObject("preprocess_cfg");
-            writer.WriteNumber("size", model.Config.Vision.ImageSize);
-            writer.WriteString("mode", "RGB");
-            WriteNumbers(writer, "mean", Preprocess.ClipMean);
-            WriteNumbers(writer, "std", Preprocess.ClipDeviation);
-            writer.WriteString("interpolation", "bicubic");
-            writer.WriteString("resize_mode", "shortest");
-            writer.WriteEndObject();
-        });
-        WriteJson(Path.Combine(folder, OwnFile), writer =>
+        WeightsExport.ToOpenClip(folder, model.Config, WeightMatch.Complete(model.Config, name => WeightTensor.Of(name, model.Parameters[name])));
+        JsonFile.Write(Path.Combine(folder, OwnFile), writer =>
         {
             writer.WriteBoolean("qkv_bias", model.Config.QkvBias);
             foreach (var (key, value) in facts ?? new Dictionary<string, long>()) writer.WriteNumber(key, value);
@@ -50,29 +25,26 @@ public static class Checkpoint
     }
 
     /// <summary>The configuration of a checkpoint folder.</summary>
+    /// <exception cref="InvalidDataException">It is no configuration this program can compute; the message names the file and the key.</exception>
     public static ClipConfig ReadConfig(string folder)
     {
         if (!Directory.Exists(folder)) throw new DirectoryNotFoundException($"There is no checkpoint folder '{folder}'.");
-        bool qkvBias = true;
-        string own = Path.Combine(folder, OwnFile), path = Path.Combine(folder, ConfigFile);
-        if (File.Exists(own))
-        {
-            using var ours = ReadJson(own);
-            qkvBias = !ours.RootElement.TryGetProperty("qkv_bias", out var value) || value.ValueKind != JsonValueKind.False;
-        }
-        using var json = ReadJson(path);
-        if (json.RootElement.ValueKind != JsonValueKind.Object || !json.RootElement.TryGetProperty("model_cfg", out var model))
-            throw new InvalidDataException($"'{path}' has no 'model_cfg'.");
-        return ConfigJson.Read(model, path, qkvBias);
+        string path = Path.Combine(folder, ConfigFile);
+        using var json = JsonFile.Read(path);
+        var top = new JsonSection(json.RootElement, "", $"'{path}'");
+        if (!top.Has("model_cfg")) throw new InvalidDataException($"'{path}' has no 'model_cfg'.");
+        if (top.OptionalSection("preprocess_cfg") is { } preprocess) PreprocessJson.RequireOpenClip(preprocess);
+        return ConfigJson.Read(json.RootElement.GetProperty("model_cfg"), path, HasQkvBias(folder));
     }
 
-    /// <summary>Builds the model of a checkpoint folder and loads its weights.</summary>
-    public static ClipModel Load(Device device, string folder, WeightDecayScope decay = WeightDecayScope.All)
+    /// <summary>Builds the model of a folder or file, as <see cref="PretrainedWeights.Open"/> takes it, for inference: without gradients.</summary>
+    public static ClipModel Load(Device device, string path)
     {
-        var model = new ClipModel(device, ReadConfig(folder), decay);
+        using var weights = PretrainedWeights.Open(path);
+        var model = new ClipModel(device, weights.Config, frozen: FrozenParts.All);
         try
         {
-            LoadWeights(model, Path.Combine(folder, WeightsFile));
+            weights.LoadInto(model);
             return model;
         }
         catch
@@ -82,62 +54,23 @@ public static class Checkpoint
         }
     }
 
-    /// <summary>Loads a weights file, whose tensors must be exactly the model's.</summary>
+    /// <summary>Loads a weights file with open_clip's names, whose tensors must be exactly the model's.</summary>
     /// <exception cref="InvalidDataException">Tensors are missing, unknown or of another shape; the message names them.</exception>
     public static void LoadWeights(ClipModel model, string path)
     {
-        var file = SafetensorsFile.Open(path);
-        var parameters = model.Parameters;
-        var absent = parameters.Names.Select(name => AbsentBias(model.Config, name)).OfType<string>().ToHashSet(StringComparer.Ordinal);
-        string[] missing = [.. parameters.Names.Where(name => !file.Contains(name))];
-        if (missing.Length > 0) throw new InvalidDataException($"'{path}' lacks {List(missing)}.");
-        string[] unknown = [.. file.Entries.Select(entry => entry.Name).Except(parameters.Names).Except(absent)];
-        if (unknown.Length > 0) throw new InvalidDataException($"'{path}' holds {List(unknown)}, which this model does not have.");
-        foreach (string name in parameters.Names)
+        using var file = SafetensorsFile.Open(path);
+        foreach (var tensor in WeightMatch.OpenClip(file, path, model.Config))
         {
-            if (!file[name].Shape.AsSpan().SequenceEqual(parameters[name].Shape))
-                throw new InvalidDataException($"'{path}' holds '{name}' of shape [{string.Join(", ", file[name].Shape)}], the model's is {parameters[name].ShapeText}.");
+            if (model.Parameters.Names.Contains(tensor.Name)) tensor.Upload(model.Parameters[tensor.Name]);
         }
-        foreach (string bias in absent.Where(file.Contains))
-        {
-            if (file.ReadFloats(bias).AsSpan().ContainsAnyExcept(0f))
-                throw new InvalidDataException($"'{path}' holds '{bias}', which is not zero, and this model has no q/k/v bias; set qkv_bias.");
-        }
-        foreach (string name in parameters.Names) parameters[name].Upload(file.ReadFloats(name));
     }
 
-    /// <summary>The in_proj bias that open_clip has beside this parameter and the model has not.</summary>
-    private static string? AbsentBias(ClipConfig config, string name) =>
-        !config.QkvBias && name.EndsWith(".in_proj_weight", StringComparison.Ordinal) ? name[..^"weight".Length] + "bias" : null;
-
-    private static string List(string[] names) =>
-        $"{names.Length} tensor{(names.Length == 1 ? "" : "s")}: {string.Join(", ", names.Take(5))}{(names.Length > 5 ? ", …" : "")}";
-
-    private static void WriteNumbers(Utf8JsonWriter writer, string key, ReadOnlySpan<float> numbers)
+    /// <summary>What <c>clipcuda.json</c> says of the q/k/v bias; without that file there is one, as everywhere else.</summary>
+    internal static bool HasQkvBias(string folder)
     {
-        writer.WriteStartArray(key);
-        foreach (float number in numbers) writer.WriteNumberValue(number);
-        writer.WriteEndArray();
-    }
-
-    private static void WriteJson(string path, Action<Utf8JsonWriter> write) => AtomicFile.Write(path, stream =>
-    {
-        using var writer = new Utf8JsonWriter(stream, Indented);
-        writer.WriteStartObject();
-        write(writer);
-        writer.WriteEndObject();
-    });
-
-    private static JsonDocument ReadJson(string path)
-    {
-        if (!File.Exists(path)) throw new FileNotFoundException($"There is no '{path}'.", path);
-        try
-        {
-            return JsonDocument.Parse(File.ReadAllBytes(path));
-        }
-        catch (JsonException error)
-        {
-            throw new InvalidDataException($"'{path}' is no JSON: {error.Message}", error);
-        }
+        string path = Path.Combine(folder, OwnFile);
+        if (!File.Exists(path)) return true;
+        using var json = JsonFile.Read(path);
+        return new JsonSection(json.RootElement, "", $"'{path}'").Bool("qkv_bias", absent: true);
     }
 }

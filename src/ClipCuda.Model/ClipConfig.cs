@@ -23,15 +23,18 @@ public sealed record ClipConfig(int EmbedDim, VisionConfig Vision, TextConfig Te
 {
     public const int MlpRatio = 4;
 
+    /// <summary>Beyond every model there is; within them the sizes of one parameter and the number of parameters stay whole numbers of 32 bits.</summary>
+    private const int MaxWidth = 1 << 16, MaxLayers = 10_000, MaxImageSize = 1 << 14, MaxRows = 1 << 24;
+
     /// <summary>Returns the configuration if it makes sense.</summary>
     /// <exception cref="ArgumentException">It does not; the message says which number and what to do.</exception>
     public ClipConfig Validate()
     {
-        RequirePositive("embed-dim", EmbedDim);
-        RequirePositive("image-size", Vision.ImageSize);
-        RequirePositive("patch-size", Vision.PatchSize);
-        RequirePositive("context-length", Text.ContextLength);
-        RequirePositive("vocab-size", Text.VocabSize);
+        RequireSize("embed-dim", EmbedDim, MaxWidth);
+        RequireSize("image-size", Vision.ImageSize, MaxImageSize);
+        RequireSize("patch-size", Vision.PatchSize, MaxImageSize);
+        RequireSize("context-length", Text.ContextLength, MaxRows);
+        RequireSize("vocab-size", Text.VocabSize, MaxRows);
         if (Vision.ImageSize % Vision.PatchSize != 0)
             throw new ArgumentException($"Image size {Vision.ImageSize} is no multiple of patch size {Vision.PatchSize}; choose --image-size or --patch-size so that it is.");
         if (Text.ContextLength < 3) throw new ArgumentException($"Context length {Text.ContextLength} has no room for a word between start and end; give --context-length 3 or more.");
@@ -42,17 +45,18 @@ public sealed record ClipConfig(int EmbedDim, VisionConfig Vision, TextConfig Te
 
     private static void ValidateTransformer(string tower, int width, int layers, int heads)
     {
-        RequirePositive($"{tower}-width", width);
-        RequirePositive($"{tower}-layers", layers);
-        RequirePositive($"{tower}-heads", heads);
+        RequireSize($"{tower}-width", width, MaxWidth);
+        RequireSize($"{tower}-layers", layers, MaxLayers);
+        RequireSize($"{tower}-heads", heads, MaxWidth);
         if (width % heads != 0)
             throw new ArgumentException($"{heads} {tower} heads do not divide width {width}; choose --{tower}-heads among its divisors.");
         if (width / heads > Attention.MaxHeadWidth)
             throw new ArgumentException($"{heads} {tower} heads of width {width / heads} are wider than the {Attention.MaxHeadWidth} that attention supports; give more --{tower}-heads.");
     }
 
-    private static void RequirePositive(string name, int value)
+    private static void RequireSize(string name, int value, int most)
     {
         if (value < 1) throw new ArgumentException($"--{name} is {value}; it must be at least 1.");
+        if (value > most) throw new ArgumentException($"--{name} is {value}; it must be at most {most}.");
     }
 }

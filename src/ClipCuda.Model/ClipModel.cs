@@ -8,13 +8,15 @@ public sealed class ClipModel : IDisposable
 {
     private readonly Transformer _vision;
     private readonly Transformer _text;
+    private readonly FrozenParts _frozen;
 
-    /// <summary>A model whose parameters are zero; initialise or load them.</summary>
+    /// <summary>A model whose parameters are zero, or undefined where they are frozen; initialise or load them.</summary>
     /// <exception cref="ArgumentException">The configuration does not make sense.</exception>
-    public ClipModel(Device device, ClipConfig config, WeightDecayScope decay = WeightDecayScope.All)
+    public ClipModel(Device device, ClipConfig config, WeightDecayScope decay = WeightDecayScope.All, FrozenParts frozen = FrozenParts.None)
     {
         Config = config.Validate();
-        Parameters = new ParameterSet(device, ParameterNames.Of(config, decay));
+        _frozen = frozen;
+        Parameters = new ParameterSet(device, ParameterNames.Of(config, decay, frozen));
         _vision = new Transformer(Parameters, "visual.transformer", config.Vision.Layers, config.Vision.Heads, causal: false, config);
         _text = new Transformer(Parameters, "transformer", config.Text.Layers, config.Text.Heads, causal: true, config);
     }
@@ -28,7 +30,10 @@ public sealed class ClipModel : IDisposable
 
     /// <param name="pixels">[batch, 3, image size, image size], normalised.</param>
     /// <returns>[batch, embed dim], rows of unit length.</returns>
-    public Tensor EncodeImage(Tape tape, Tensor pixels)
+    public Tensor EncodeImage(Tape tape, Tensor pixels) =>
+        _frozen.HasFlag(FrozenParts.Image) ? tape.Constant(pixels, input => ForwardImage(tape, input)) : ForwardImage(tape, pixels);
+
+    private Tensor ForwardImage(Tape tape, Tensor pixels)
     {
         int size = Config.Vision.ImageSize;
         if (pixels.Shape is not [var batch, 3, var height, var width] || height != size || width != size)
@@ -44,7 +49,10 @@ public sealed class ClipModel : IDisposable
 
     /// <param name="tokens">batch · context length ids: start, words, end, zeros. Pooled at the largest id of a caption, its end token.</param>
     /// <returns>[batch, embed dim], rows of unit length.</returns>
-    public Tensor EncodeText(Tape tape, ReadOnlySpan<int> tokens, int batch)
+    public Tensor EncodeText(Tape tape, ReadOnlySpan<int> tokens, int batch) =>
+        _frozen.HasFlag(FrozenParts.Text) ? tape.Constant(tokens, input => ForwardText(tape, input, batch)) : ForwardText(tape, tokens, batch);
+
+    private Tensor ForwardText(Tape tape, ReadOnlySpan<int> tokens, int batch)
     {
         int context = Config.Text.ContextLength;
         if (tokens.Length != (long)batch * context) throw new ArgumentException($"{tokens.Length} ids are not {batch} captions of {context}.", nameof(tokens));

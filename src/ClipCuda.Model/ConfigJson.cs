@@ -32,6 +32,37 @@ public static class ConfigJson
             new VisionConfig(vision.Int("image_size"), vision.Int("patch_size"), visionWidth, vision.Int("layers"), heads, lnPre),
             new TextConfig(text.Int("context_length"), text.Int("vocab_size"), text.Int("width"), text.Int("layers"), text.Int("heads")),
             top.Bool("quick_gelu", absent: false), top.Bool("qkv_bias", absent: qkvBias));
+        return Validated(config, source);
+    }
+
+    /// <summary>The keys in which two configurations differ, with their values.</summary>
+    public static IReadOnlyList<(string Key, string First, string Second)> Differences(ClipConfig first, ClipConfig second)
+    {
+        Dictionary<string, string> a = Flatten(first), b = Flatten(second);
+        return [.. a.Keys.Union(b.Keys).Select(key => (key, a.GetValueOrDefault(key, "none"), b.GetValueOrDefault(key, "none"))).Where(pair => pair.Item2 != pair.Item3)];
+    }
+
+    private static Dictionary<string, string> Flatten(ClipConfig config)
+    {
+        using var text = new MemoryStream();
+        using (var writer = new Utf8JsonWriter(text)) WriteModelCfg(writer, config);
+        using var json = JsonDocument.Parse(text.ToArray());
+        var values = new Dictionary<string, string>(StringComparer.Ordinal) { ["qkv_bias"] = config.QkvBias ? "true" : "false" };
+        Add(json.RootElement, "");
+        return values;
+
+        void Add(JsonElement section, string path)
+        {
+            foreach (var property in section.EnumerateObject())
+            {
+                if (property.Value.ValueKind == JsonValueKind.Object) Add(property.Value, $"{path}{property.Name}.");
+                else values.Add(path + property.Name, property.Value.GetRawText());
+            }
+        }
+    }
+
+    internal static ClipConfig Validated(ClipConfig config, string source)
+    {
         try
         {
             return config.Validate();
@@ -78,14 +109,22 @@ public static class ConfigJson
 /// <summary>One object of a configuration file; errors name the file and the key's path.</summary>
 internal sealed class JsonSection
 {
+    private static readonly JsonElement EmptyObject = JsonElement.Parse("{}");
+
     private readonly JsonElement _json;
     private readonly string _path;
     private readonly string _source;
 
-    public JsonSection(JsonElement json, string path, string source, ReadOnlySpan<string> known)
+    /// <summary>A section in which every key is allowed.</summary>
+    public JsonSection(JsonElement json, string path, string source)
     {
         (_json, _path, _source) = (json, path, source);
-        if (json.ValueKind != JsonValueKind.Object) throw new InvalidDataException($"{source}: '{path.TrimEnd('.')}' is no object.");
+        if (json.ValueKind != JsonValueKind.Object) throw new InvalidDataException(path.Length == 0 ? $"{source} holds no object." : $"{source}: '{path.TrimEnd('.')}' is no object.");
+    }
+
+    public JsonSection(JsonElement json, string path, string source, ReadOnlySpan<string> known)
+        : this(json, path, source)
+    {
         foreach (var property in json.EnumerateObject())
         {
             if (!known.Contains(property.Name)) throw Error(property.Name, $"is not supported here; known are {string.Join(", ", known.ToArray())}");
@@ -96,10 +135,28 @@ internal sealed class JsonSection
 
     public JsonSection Section(string key, ReadOnlySpan<string> known) => new(Get(key), $"{_path}{key}.", _source, known);
 
+    /// <summary>A section in which every key is allowed; null if it is absent or null.</summary>
+    public JsonSection? OptionalSection(string key) =>
+        _json.TryGetProperty(key, out var value) && value.ValueKind != JsonValueKind.Null ? new JsonSection(value, $"{_path}{key}.", _source) : null;
+
+    /// <summary>A section of that name without keys.</summary>
+    public JsonSection Empty(string key) => new(EmptyObject, $"{_path}{key}.", _source);
+
+    public string Text(string key, string absent) => !Has(key) ? absent : Get(key) is { ValueKind: JsonValueKind.String } value ? value.GetString()! : throw Error(key, "is no text");
+
+    public int Int(string key, int absent) => Has(key) ? Int(key) : absent;
+
+    public double Number(string key, double absent) => Has(key) ? Number(key) : absent;
+
     public int Int(string key) =>
         Get(key) is { ValueKind: JsonValueKind.Number } value && value.TryGetInt32(out int number) ? number : throw Error(key, "is no whole number");
 
     public double Number(string key) => Get(key) is { ValueKind: JsonValueKind.Number } value ? value.GetDouble() : throw Error(key, "is no number");
+
+    public double[] Numbers(string key) =>
+        Get(key) is { ValueKind: JsonValueKind.Array } value && value.EnumerateArray().All(item => item.ValueKind == JsonValueKind.Number)
+            ? [.. value.EnumerateArray().Select(item => item.GetDouble())]
+            : throw Error(key, "is no array of numbers");
 
     public bool Bool(string key, bool? absent = null)
     {

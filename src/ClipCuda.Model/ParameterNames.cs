@@ -2,12 +2,30 @@ using ClipCuda.Ops;
 
 namespace ClipCuda.Model;
 
+/// <summary>Which parameters keep their values in training: they have no gradients and no optimizer state.</summary>
+[Flags]
+public enum FrozenParts
+{
+    None = 0,
+
+    /// <summary>The image tower with its projection, as open_clip's <c>--lock-image</c>.</summary>
+    Image = 1,
+
+    /// <summary>The text tower with its embeddings and its projection, as open_clip's <c>--lock-text</c>.</summary>
+    Text = 2,
+
+    Temperature = 4,
+
+    /// <summary>For inference.</summary>
+    All = Image | Text | Temperature,
+}
+
 /// <summary>The parameters of a configuration: open_clip's names, in the order of its checkpoints, and their shapes.</summary>
 public static class ParameterNames
 {
     public const string LogitScale = "logit_scale";
 
-    public static IReadOnlyList<ParameterSpec> Of(ClipConfig config, WeightDecayScope decay)
+    public static IReadOnlyList<ParameterSpec> Of(ClipConfig config, WeightDecayScope decay, FrozenParts frozen = FrozenParts.None)
     {
         var specs = new List<ParameterSpec>();
         var (vision, text) = (config.Vision, config.Text);
@@ -26,7 +44,8 @@ public static class ParameterNames
         AddNorm("ln_final", text.Width);
         return specs;
 
-        void Add(string name, params int[] shape) => specs.Add(new ParameterSpec(name, shape, decay == WeightDecayScope.All || shape.Length >= 2));
+        void Add(string name, params int[] shape) =>
+            specs.Add(new ParameterSpec(name, shape, decay == WeightDecayScope.All || shape.Length >= 2, Trains: !frozen.HasFlag(PartOf(name))));
 
         void AddNorm(string name, int width)
         {
@@ -52,4 +71,7 @@ public static class ParameterNames
             }
         }
     }
+
+    private static FrozenParts PartOf(string name) =>
+        name == LogitScale ? FrozenParts.Temperature : name.StartsWith("visual.", StringComparison.Ordinal) ? FrozenParts.Image : FrozenParts.Text;
 }

@@ -1,165 +1,176 @@
 using System.Buffers.Binary;
+using System.IO.MemoryMappedFiles;
 using System.Runtime.InteropServices;
-using System.Text.Json;
-using ClipCuda.Ops;
 
 namespace ClipCuda.Model;
 
-/// <summary>One tensor of a safetensors file, still in it.</summary>
-public sealed record SafetensorsEntry(string Name, DataType Type, int[] Shape, long Offset, long Bytes);
-
 /// <summary>
-/// Reads and writes safetensors: 8 bytes of header length (little-endian), a JSON header, then the tensors (github.com/huggingface/safetensors,
-/// "Format"). Nothing in a file is trusted: the header's length, names, types, shapes, sizes, gaps and overlaps are checked before
-/// anything is read. F32 and I32.
+/// Reads and writes safetensors: 8 bytes of header length (little-endian), a JSON header (<see cref="SafetensorsHeader"/>), then the tensors. The
+/// header is read and checked when the file is opened. Small tensors are read where the file is mapped, long ones a piece at a time: a page
+/// fault every 4 KiB costs more than the system's copy (a ViT-B/32 of 605 MB: 0.27 s of a core mapped, 0.12 s through a buffer, 0.09 s to
+/// where the bytes belong). Either way no tensor takes memory of the process's own. Used by one thread at a time.
 /// </summary>
-public sealed class SafetensorsFile
+public sealed unsafe class SafetensorsFile : IDisposable
 {
-    /// <summary>The limit of the format's own reader.</summary>
-    private const long MaxHeaderBytes = 100_000_000;
+    private const int PrefixBytes = 8, BufferBytes = 1 << 18;
 
     private readonly string _path;
     private readonly long _dataStart;
-    private readonly Dictionary<string, SafetensorsEntry> _entries;
+    private readonly List<SafetensorsEntry> _entries;
+    private readonly Dictionary<string, SafetensorsEntry> _byName;
+    private readonly FileStream _stream;
+    private readonly MemoryMappedFile _file;
+    private readonly MemoryMappedViewAccessor _view;
+    private byte[]? _buffer;
 
-    private SafetensorsFile(string path, long dataStart, Dictionary<string, SafetensorsEntry> entries) => (_path, _dataStart, _entries) = (path, dataStart, entries);
+    private SafetensorsFile(string path, FileStream stream, long dataStart, List<SafetensorsEntry> entries)
+    {
+        (_path, _stream, _dataStart, _entries) = (path, stream, dataStart, entries);
+        _byName = entries.ToDictionary(entry => entry.Name, StringComparer.Ordinal);
+        _file = MemoryMappedFile.CreateFromFile(stream, null, stream.Length, MemoryMappedFileAccess.Read, HandleInheritability.None, leaveOpen: true);
+        _view = _file.CreateViewAccessor(0, 0, MemoryMappedFileAccess.Read);
+    }
 
-    public IReadOnlyCollection<SafetensorsEntry> Entries => _entries.Values;
+    /// <summary>The tensors in the order of the header.</summary>
+    public IReadOnlyCollection<SafetensorsEntry> Entries => _entries;
 
     /// <summary>Reads and checks the header.</summary>
-    /// <exception cref="InvalidDataException">The file is not what it claims to be; the message names the file and the tensor.</exception>
+    /// <exception cref="FileNotFoundException">There is no such file.</exception>
+    /// <exception cref="InvalidDataException">The file is not what it claims to be, or a PyTorch pickle; the message names the file and the tensor.</exception>
     public static SafetensorsFile Open(string path)
     {
         if (!File.Exists(path)) throw new FileNotFoundException($"There is no weights file '{path}'.", path);
-        using var stream = File.OpenRead(path);
-        Span<byte> prefix = stackalloc byte[8];
-        if (stream.Length < 8) throw Error(path, $"is {stream.Length} bytes long, too short for a safetensors file");
-        stream.ReadExactly(prefix);
-        ulong headerBytes = BinaryPrimitives.ReadUInt64LittleEndian(prefix);
-        if (headerBytes > MaxHeaderBytes || (long)headerBytes > stream.Length - 8)
-            throw Error(path, $"claims a header of {headerBytes} bytes, the file has {stream.Length}; it is cut off or no safetensors file");
-        var header = new byte[headerBytes];
-        stream.ReadExactly(header);
-        long dataStart = 8 + (long)headerBytes;
-        return new SafetensorsFile(path, dataStart, ReadHeader(path, header, stream.Length - dataStart));
+        var stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read, bufferSize: 0);
+        try
+        {
+            long length = stream.Length;
+            Span<byte> start = stackalloc byte[PrefixBytes + 1];
+            start = start[..stream.ReadAtLeast(start, start.Length, throwOnEndOfStream: false)];
+            RefusePickle(path, start);
+            if (start.Length < PrefixBytes) throw Error(path, $"is {length} bytes long, too short for a safetensors file");
+            ulong headerBytes = BinaryPrimitives.ReadUInt64LittleEndian(start);
+            if (headerBytes > SafetensorsHeader.MaxBytes || (long)headerBytes > length - PrefixBytes)
+                throw Error(path, $"claims a header of {headerBytes} bytes, the file has {length}; it is cut off or no safetensors file");
+            var header = new byte[headerBytes];
+            stream.Position = PrefixBytes;
+            stream.ReadExactly(header);
+            long dataStart = PrefixBytes + (long)headerBytes;
+            return new SafetensorsFile(path, stream, dataStart, SafetensorsHeader.Read(path, header, length - dataStart));
+        }
+        catch
+        {
+            stream.Dispose();
+            throw;
+        }
     }
 
-    public bool Contains(string name) => _entries.ContainsKey(name);
+    public bool Contains(string name) => _byName.ContainsKey(name);
 
     public SafetensorsEntry this[string name] =>
-        _entries.TryGetValue(name, out var entry) ? entry : throw Error(_path, $"holds no tensor '{name}'");
+        _byName.TryGetValue(name, out var entry) ? entry : throw Error(_path, $"holds no tensor '{name}'");
 
-    /// <summary>The numbers of an F32 tensor.</summary>
-    public float[] ReadFloats(string name) => Read<float>(name, DataType.Float32);
-
-    /// <summary>The numbers of an I32 tensor.</summary>
-    public int[] ReadIntegers(string name) => Read<int>(name, DataType.Int32);
-
-    /// <summary>Writes float32 tensors in the order given; equal tensors give equal bytes.</summary>
-    public static void Write(string path, IReadOnlyList<(string Name, int[] Shape, Func<float[]> Read)> tensors)
-    {
-        using var json = new MemoryStream();
-        using (var writer = new Utf8JsonWriter(json))
-        {
-            long offset = 0;
-            writer.WriteStartObject();
-            foreach (var (name, shape, _) in tensors)
-            {
-                long end = offset + 4 * shape.Aggregate(1L, (product, extent) => product * extent);
-                writer.WriteStartObject(name);
-                writer.WriteString("dtype", "F32");
-                writer.WriteStartArray("shape");
-                foreach (int extent in shape) writer.WriteNumberValue(extent);
-                writer.WriteEndArray();
-                writer.WriteStartArray("data_offsets");
-                writer.WriteNumberValue(offset);
-                writer.WriteNumberValue(end);
-                writer.WriteEndArray();
-                writer.WriteEndObject();
-                offset = end;
-            }
-            writer.WriteEndObject();
-        }
-        // Tensors start at a multiple of 8 bytes; the format pads its header with spaces.
-        while (json.Length % 8 != 0) json.WriteByte((byte)' ');
-        AtomicFile.Write(path, stream =>
-        {
-            Span<byte> prefix = stackalloc byte[8];
-            BinaryPrimitives.WriteUInt64LittleEndian(prefix, (ulong)json.Length);
-            stream.Write(prefix);
-            json.WriteTo(stream);
-            foreach (var tensor in tensors) stream.Write(MemoryMarshal.AsBytes(tensor.Read().AsSpan()));
-        });
-    }
-
-    private T[] Read<T>(string name, DataType type)
-        where T : unmanaged
+    /// <summary>A tensor, to be read while the file is open.</summary>
+    public WeightTensor Tensor(string name)
     {
         var entry = this[name];
-        if (entry.Type != type) throw Error(_path, $"holds {entry.Type} in tensor '{name}', expected {type}");
-        var values = new T[entry.Bytes / 4];
-        using var stream = File.OpenRead(_path);
-        stream.Position = _dataStart + entry.Offset;
-        stream.ReadExactly(MemoryMarshal.AsBytes(values.AsSpan()));
+        return new WeightTensor(name, entry.Type, entry.Shape, take => Read(entry, take), entry.Bytes > BufferBytes ? (offset, bytes) => ReadAt(entry, offset, bytes) : null);
+    }
+
+    /// <summary>The numbers of an F32, F16 or BF16 tensor.</summary>
+    public float[] ReadFloats(string name) => Tensor(name) is { IsFloat: true } tensor ? tensor.ToFloats() : throw WrongType(name, "F32, F16 or BF16");
+
+    /// <summary>The numbers of an I32 tensor.</summary>
+    public int[] ReadIntegers(string name)
+    {
+        var entry = this[name];
+        if (entry.Type != "I32") throw WrongType(name, "I32");
+        var values = new int[entry.Bytes / sizeof(int)];
+        int at = 0;
+        Read(entry, piece =>
+        {
+            piece.CopyTo(MemoryMarshal.AsBytes(values.AsSpan())[at..]);
+            at += piece.Length;
+        });
         return values;
     }
 
-    private static Dictionary<string, SafetensorsEntry> ReadHeader(string path, byte[] header, long dataBytes)
+    /// <summary>Writes float32 tensors in the order given; equal tensors give equal bytes.</summary>
+    public static void Write(string path, IReadOnlyList<(string Name, int[] Shape, Func<float[]> Read)> tensors) =>
+        Write(path, [.. tensors.Select(tensor => WeightTensor.Of(tensor.Name, tensor.Shape, tensor.Read))]);
+
+    /// <summary>Writes tensors in the order given, a piece at a time; equal tensors give equal bytes.</summary>
+    public static void Write(string path, IReadOnlyList<WeightTensor> tensors, params ReadOnlySpan<(string Key, string Value)> metadata)
     {
-        var entries = new Dictionary<string, SafetensorsEntry>(StringComparer.Ordinal);
-        try
+        byte[] header = SafetensorsHeader.Write(tensors, metadata), prefix = new byte[PrefixBytes];
+        BinaryPrimitives.WriteUInt64LittleEndian(prefix, (ulong)header.Length);
+        AtomicFile.Write(path, stream =>
         {
-            using var document = JsonDocument.Parse(header);
-            if (document.RootElement.ValueKind != JsonValueKind.Object) throw Error(path, "has a header that is no object");
-            foreach (var property in document.RootElement.EnumerateObject())
-            {
-                if (property.Name == "__metadata__") continue;
-                if (!entries.TryAdd(property.Name, ReadEntry(path, property))) throw Error(path, $"names tensor '{property.Name}' twice");
-            }
-        }
-        catch (JsonException error)
-        {
-            throw new InvalidDataException($"'{path}' has a header that is no JSON ({error.Message.Split('.')[0]}); it is damaged or no safetensors file.", error);
-        }
-        long end = 0;
-        foreach (var entry in entries.Values.OrderBy(entry => entry.Offset).ThenBy(entry => entry.Bytes))
-        {
-            if (entry.Offset != end) throw Error(path, $"has {(entry.Offset < end ? "overlapping tensors" : "a gap")} at tensor '{entry.Name}'");
-            end += entry.Bytes;
-        }
-        if (end != dataBytes) throw Error(path, $"holds {dataBytes} bytes of tensors where its header describes {end}; it is cut off or damaged");
-        return entries;
+            stream.Write(prefix);
+            stream.Write(header);
+            foreach (var tensor in tensors) tensor.Read(piece => stream.Write(piece));
+        });
     }
 
-    private static SafetensorsEntry ReadEntry(string path, JsonProperty property)
+    public void Dispose()
     {
-        string name = property.Name;
-        if (property.Value.ValueKind != JsonValueKind.Object
-            || !property.Value.TryGetProperty("dtype", out var dtype) || dtype.ValueKind != JsonValueKind.String
-            || !property.Value.TryGetProperty("shape", out var shape) || shape.ValueKind != JsonValueKind.Array
-            || !property.Value.TryGetProperty("data_offsets", out var offsets) || offsets.ValueKind != JsonValueKind.Array || offsets.GetArrayLength() != 2)
-        {
-            throw Error(path, $"describes tensor '{name}' without dtype, shape and data_offsets");
-        }
-        var type = dtype.GetString() switch
-        {
-            "F32" => DataType.Float32,
-            "I32" => DataType.Int32,
-            var other => throw Error(path, $"holds {other} in tensor '{name}'; F32 and I32 are supported, convert it first"),
-        };
-        var extents = new List<int>();
-        long elements = 1;
-        foreach (var extent in shape.EnumerateArray())
-        {
-            if (extent.ValueKind != JsonValueKind.Number || !extent.TryGetInt32(out int value) || value < 0) throw Error(path, $"gives tensor '{name}' a shape that is none");
-            extents.Add(value);
-            elements *= value;
-            if (elements > int.MaxValue) throw Error(path, $"gives tensor '{name}' more than {int.MaxValue} elements");
-        }
-        if (!offsets[0].TryGetInt64(out long start) || !offsets[1].TryGetInt64(out long end) || start < 0 || end < start || end - start != elements * 4)
-            throw Error(path, $"gives tensor '{name}' of {elements} elements the bytes {offsets[0]} to {offsets[1]}");
-        return new SafetensorsEntry(name, type, [.. extents], start, end - start);
+        _view.Dispose();
+        _file.Dispose();
+        _stream.Dispose();
     }
+
+    private void Read(SafetensorsEntry entry, Action<ReadOnlySpan<byte>> take)
+    {
+        if (entry.Bytes > BufferBytes) ReadThroughBuffer(entry, take);
+        else if (entry.Bytes > 0) ReadMapped(entry, take);
+    }
+
+    private void ReadThroughBuffer(SafetensorsEntry entry, Action<ReadOnlySpan<byte>> take)
+    {
+        _buffer ??= GC.AllocateUninitializedArray<byte>(BufferBytes);
+        for (long at = 0; at < entry.Bytes; at += BufferBytes)
+        {
+            // Pieces are of whole elements, so a buffer is filled before it is handed over.
+            var piece = _buffer.AsSpan(0, (int)Math.Min(BufferBytes, entry.Bytes - at));
+            ReadAt(entry, at, piece);
+            take(piece);
+        }
+    }
+
+    private void ReadAt(SafetensorsEntry entry, long offset, Span<byte> bytes)
+    {
+        for (int read = 0, more; read < bytes.Length; read += more)
+        {
+            more = RandomAccess.Read(_stream.SafeFileHandle, bytes[read..], _dataStart + entry.Offset + offset + read);
+            if (more == 0) throw Error(_path, $"was cut off while tensor '{entry.Name}' was read");
+        }
+    }
+
+    private void ReadMapped(SafetensorsEntry entry, Action<ReadOnlySpan<byte>> take)
+    {
+        byte* start = null;
+        _view.SafeMemoryMappedViewHandle.AcquirePointer(ref start);
+        try
+        {
+            take(new ReadOnlySpan<byte>(start + _view.PointerOffset + _dataStart + entry.Offset, (int)entry.Bytes));
+        }
+        finally
+        {
+            _view.SafeMemoryMappedViewHandle.ReleasePointer();
+        }
+    }
+
+    /// <summary>torch.save writes a zip with a pickle in it, and before version 1.6 wrote bare pickles, which begin with their protocol.</summary>
+    private static void RefusePickle(string path, ReadOnlySpan<byte> start)
+    {
+        if (start.Length > PrefixBytes && start[PrefixBytes] == '{') return;
+        if (start.StartsWith("PK\u0003\u0004"u8) || start is [0x80, >= 2 and <= 5, ..])
+        {
+            throw Error(path, "is a PyTorch pickle, which can run any program when it is loaded, so it is not read; where you trust it, convert it in Python: "
+                + "safetensors.torch.save_file(torch.load(FILE, map_location='cpu', weights_only=True), 'model.safetensors')");
+        }
+    }
+
+    private InvalidDataException WrongType(string name, string expected) => Error(_path, $"holds {this[name].Type} in tensor '{name}', expected {expected}");
 
     private static InvalidDataException Error(string path, string what) => new($"'{path}' {what}.");
 }

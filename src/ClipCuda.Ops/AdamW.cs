@@ -21,7 +21,7 @@ public sealed class AdamW : IDisposable
         _parameters = parameters;
         (_beta1, _beta2, _epsilon, _weightDecay) = (beta1, beta2, epsilon, weightDecay);
         var device = parameters.Device;
-        long bytes = parameters.Values.Bytes;
+        long bytes = parameters.Gradients.Bytes;
         _first = device.Allocate(bytes, "AdamW first moments");
         _second = device.Allocate(bytes, "AdamW second moments");
         _step = device.Allocate(3 * sizeof(float), "AdamW step");
@@ -46,8 +46,8 @@ public sealed class AdamW : IDisposable
         var device = _parameters.Device;
         device.CopyToDevice(MemoryMarshal.AsBytes(step), _step.Start);
         device.Kernel("adamw_step").Launch(
-            Shapes.Ceiling(_parameters.Elements, ElementsABlock), 256, _parameters.Values.Data, _first.Start, _second.Start, _parameters.Gradients.Data, _step.Start, clip,
-            _parameters.Elements, _parameters.DecayedElements, _beta1, (float)(1 - (double)_beta1), _beta2, (float)(1 - (double)_beta2), _epsilon);
+            Shapes.Ceiling(_parameters.TrainedElements, ElementsABlock), 256, _parameters.Values.Data, _first.Start, _second.Start, _parameters.Gradients.Data, _step.Start, clip,
+            _parameters.TrainedElements, _parameters.DecayedElements, _beta1, (float)(1 - (double)_beta1), _beta2, (float)(1 - (double)_beta2), _epsilon);
     }
 
     public void Dispose()

@@ -5,31 +5,38 @@ namespace ClipCuda.Ops;
 /// normalize_coeffs_8bpc): float64 weights of the cubic with a = −0.5 over 2·max(1, scale) input pixels either side, normalised to a sum
 /// of 1, rounded to 22 fractional bits.
 /// </summary>
-internal static class BicubicTaps
+public static class BicubicTaps
 {
     private const int FractionBits = 22;
 
     /// <summary>Rows of [from, count, weights…] for outputs [first, first + count) of <paramref name="output"/>, all of the same pitch.</summary>
     public static (int[] Taps, int Pitch) Compute(int input, int output, int first, int count)
     {
-        double scale = (double)input / output, filterScale = Math.Max(scale, 1), support = 2 * filterScale;
-        int pitch = 2 + (int)Math.Ceiling(support) * 2 + 1;
+        int pitch = 2 + (int)Math.Ceiling(2 * Math.Max((double)input / output, 1)) * 2 + 1;
         var taps = new int[count * pitch];
-        Span<double> weights = new double[pitch];
         for (int i = 0; i < count; i++)
         {
-            double centre = (first + i + 0.5) * scale, total = 0;
-            int from = Math.Max(0, (int)(centre - support + 0.5)), to = Math.Min(input, (int)(centre + support + 0.5));
-            for (int k = 0; k < to - from; k++) total += weights[k] = Cubic((k + from - centre + 0.5) * (1 / filterScale));
+            var (from, weights) = Weights(input, output, first + i);
             var row = taps.AsSpan(i * pitch, pitch);
-            (row[0], row[1]) = (from, to - from);
-            for (int k = 0; k < to - from; k++)
-            {
-                double weight = total == 0 ? weights[k] : weights[k] / total;
-                row[2 + k] = (int)((weight < 0 ? -0.5 : 0.5) + weight * (1 << FractionBits));
-            }
+            (row[0], row[1]) = (from, weights.Length);
+            for (int k = 0; k < weights.Length; k++) row[2 + k] = (int)((weights[k] < 0 ? -0.5 : 0.5) + weights[k] * (1 << FractionBits));
         }
         return (taps, pitch);
+    }
+
+    /// <summary>The first input of one output and the weights from there, before they are rounded.</summary>
+    public static (int First, double[] Weights) Weights(int input, int output, int index)
+    {
+        double scale = (double)input / output, filterScale = Math.Max(scale, 1), support = 2 * filterScale;
+        double centre = (index + 0.5) * scale, total = 0;
+        int from = Math.Max(0, (int)(centre - support + 0.5)), to = Math.Min(input, (int)(centre + support + 0.5));
+        var weights = new double[to - from];
+        for (int k = 0; k < weights.Length; k++) total += weights[k] = Cubic((k + from - centre + 0.5) * (1 / filterScale));
+        if (total != 0)
+        {
+            for (int k = 0; k < weights.Length; k++) weights[k] /= total;
+        }
+        return (from, weights);
     }
 
     /// <summary>Keys' cubic convolution kernel with a = −0.5 (Keys 1981, equation 4).</summary>

@@ -16,7 +16,7 @@ public sealed class GradientNorm : IDisposable
     public GradientNorm(ParameterSet parameters)
     {
         _parameters = parameters;
-        _blocks = Shapes.Ceiling(parameters.Elements, ElementsABlock);
+        _blocks = Shapes.Ceiling(parameters.TrainedElements, ElementsABlock);
         _result = parameters.Device.Allocate(2 * sizeof(float), "gradient norm");
         _partial = parameters.Device.Allocate(Math.Max(1, _blocks) * sizeof(float), "gradient norm");
     }
@@ -28,7 +28,7 @@ public sealed class GradientNorm : IDisposable
     public void Compute(float maxNorm)
     {
         var device = _parameters.Device;
-        device.Kernel("gradientnorm_partial").Launch(_blocks, 256, _partial.Start, _parameters.Gradients.Data, _parameters.Elements);
+        device.Kernel("gradientnorm_partial").Launch(_blocks, 256, _partial.Start, _parameters.Gradients.Data, _parameters.TrainedElements);
         device.Kernel("gradientnorm_finish").Launch(1, 256, _result.Start, _partial.Start, _blocks, maxNorm);
     }
 

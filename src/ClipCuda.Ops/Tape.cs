@@ -21,7 +21,7 @@ public sealed class Tape(Device device, bool recording = true) : IDisposable
     public Device Device { get; } = device;
 
     /// <summary>Whether ops are to keep what backward needs. A tape for evaluation does not record.</summary>
-    public bool Recording { get; } = recording;
+    public bool Recording { get; private set; } = recording;
 
     /// <summary>A new activation, its contents undefined; if the tape records, backward can bring it a gradient.</summary>
     public Tensor Allocate(params ReadOnlySpan<int> shape) => Allocate(DataType.Float32, Recording, shape);
@@ -65,6 +65,32 @@ public sealed class Tape(Device device, bool recording = true) : IDisposable
         if (!Recording) return;
         _nodes.Add(new Node(output, backward, _sinceLastNode));
         _sinceLastNode = [];
+    }
+
+    /// <summary>
+    /// Runs ops on frozen parameters: nothing is recorded, no gradient flows to the result, and all other memory that they allocated goes back to
+    /// the pool at once.
+    /// </summary>
+    public Tensor Constant<T>(T input, Func<T, Tensor> forward)
+        where T : allows ref struct
+    {
+        bool was = Recording;
+        int before = _sinceLastNode.Count;
+        Recording = false;
+        try
+        {
+            var output = forward(input);
+            foreach (var buffer in _sinceLastNode.Skip(before).Where(buffer => buffer != output.Data.Buffer).ToArray())
+            {
+                _sinceLastNode.Remove(buffer);
+                Return(buffer);
+            }
+            return output;
+        }
+        finally
+        {
+            Recording = was;
+        }
     }
 
     /// <summary>The gradient that has arrived at a node's output; read inside that node's closure.</summary>

@@ -26,7 +26,7 @@ public sealed class MemoryEstimate
         (_valImages, _valCaptions) = (val?.Samples.Count ?? 0, val?.Rows.Count ?? 0);
         (_width, _height) = TypicalSize(train);
         using var device = new MeasuringDevice();
-        using var model = new ClipModel(device, options.Model, options.WeightDecayScope);
+        using var model = new ClipModel(device, options.Model, options.WeightDecayScope, options.Frozen);
         Parameters = model.Parameters.Count;
     }
 
@@ -78,7 +78,7 @@ public sealed class MemoryEstimate
     private long Measure(int batchSize)
     {
         using var device = new MeasuringDevice();
-        using var model = new ClipModel(device, _options.Model, _options.WeightDecayScope);
+        using var model = new ClipModel(device, _options.Model, _options.WeightDecayScope, _options.Frozen);
         using var step = new TrainingStep(model, _options);
         byte[] rgb = new byte[3L * _width * _height];
         var images = new ImageSlot[batchSize];

@@ -41,6 +41,8 @@ public sealed class Trainer : IDisposable
         try
         {
             options.Model.Validate();
+            using var pretrained = options.Pretrained is null ? null : PretrainedWeights.Open(options.Pretrained, options.Model.QuickGelu);
+            pretrained?.RequireFit(options.Model);
             options = options with { Name = options.Name ?? RunFolder.DefaultName(DateTime.Now, options.ModelName, options.LearningRate, options.BatchSize) };
             RunFolder.Locate(options.Logs, options.Name!);
             var device = Own(Device.Open(options.Device, options.Threads));
@@ -66,11 +68,20 @@ public sealed class Trainer : IDisposable
             NoteSkipped();
 
             var memory = new MemoryEstimate(_options, _trainData, _valData);
-            string changed = options.Model == Presets.Find(options.ModelName).Config ? "" : " changed by flags";
+            string changed = Presets.All.FirstOrDefault(preset => preset.Name == options.ModelName) is { } named && named.Config != options.Model ? " changed by flags" : "";
             Note($"Model: {options.ModelName}{changed}, {memory.Parameters:N0} parameters");
             Note(memory.Check(device.FreeBytes));
-            _model = Own(new ClipModel(device, options.Model, options.WeightDecayScope));
+            _model = Own(new ClipModel(device, options.Model, options.WeightDecayScope, options.Frozen));
             Initialization.Apply(_model.Parameters, options.Model, options.Initialization, options.Seed);
+            if (pretrained is not null)
+            {
+                Note($"Weights: '{pretrained.Path}'{Locked(options)}");
+                foreach (string note in pretrained.FitInto(_model)) Note(note);
+            }
+            else if (options.Frozen != FrozenParts.None)
+            {
+                Note("Weights: fresh, also those of the locked tower, which keeps them as they are; name trained ones with --pretrained");
+            }
             _step = Own(new TrainingStep(_model, options));
             if (_val is not null) _evaluation = new RetrievalEvaluation(_model, _step.Preprocess, _valData!, _val, options.BatchSize);
         }
@@ -169,6 +180,14 @@ public sealed class Trainer : IDisposable
         _progress.Evaluation(epoch, report, Stopwatch.GetElapsedTime(began));
         return report;
     }
+
+    private static string Locked(TrainingOptions options) => (options.LockImage, options.LockText) switch
+    {
+        (true, true) => ", both towers locked: the temperature alone is trained",
+        (true, false) => ", image tower locked",
+        (false, true) => ", text tower locked",
+        _ => "",
+    };
 
     private Dictionary<string, long> Facts(int epoch) => new(StringComparer.Ordinal) { ["epoch"] = epoch, ["step"] = (long)epoch * _train.BatchesPerEpoch };
 

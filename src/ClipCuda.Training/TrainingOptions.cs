@@ -14,7 +14,7 @@ public sealed record TrainingOptions
     /// <summary>What image paths of both files are relative to; null for the folder of each file.</summary>
     public string? ImageRoot { get; init; }
 
-    /// <summary>The preset the model and the numbers below come from.</summary>
+    /// <summary>The preset the model and the numbers below come from; of pretrained weights that are no preset's model, the name of their folder.</summary>
     public required string ModelName { get; init; }
 
     public required ClipConfig Model { get; init; }
@@ -77,6 +77,17 @@ public sealed record TrainingOptions
     /// <summary>Makes every skipped image and cut caption an error.</summary>
     public bool Strict { get; init; }
 
+    /// <summary>The weights to begin with, as <see cref="PretrainedWeights.Open"/> takes them; null draws fresh ones.</summary>
+    public string? Pretrained { get; init; }
+
+    /// <summary>Keeps the image tower as it is.</summary>
+    public bool LockImage { get; init; }
+
+    /// <summary>Keeps the text tower as it is.</summary>
+    public bool LockText { get; init; }
+
+    internal FrozenParts Frozen => (LockImage ? FrozenParts.Image : FrozenParts.None) | (LockText ? FrozenParts.Text : FrozenParts.None);
+
     internal ImageFit Fit => Crop is null ? ImageFit.Centre : ImageFit.Crop;
 
     internal LoaderOptions TrainLoader => new()
@@ -127,6 +138,9 @@ public sealed record TrainingOptions
         ["val_csv"] = ValCsv ?? "none",
         ["img_root"] = ImageRoot ?? "folder of the CSV file",
         ["model_name"] = ModelName,
+        ["pretrained"] = Pretrained ?? "none",
+        ["lock_image"] = $"{LockImage}",
+        ["lock_text"] = $"{LockText}",
         ["image_size"] = $"{Model.Vision.ImageSize}",
         ["patch_size"] = $"{Model.Vision.PatchSize}",
         ["vision_width"] = $"{Model.Vision.Width}",

@@ -83,7 +83,7 @@ public sealed class TrainingStep : IDisposable
     {
         foreach (string name in _model.Parameters.Names)
         {
-            foreach (float value in _model.Parameters[name].Gradient!.ToArray())
+            foreach (float value in _model.Parameters[name].Gradient?.ToArray() ?? [])
             {
                 if (!float.IsFinite(value)) return NotFinite($"the gradient of '{name}'", value);
             }

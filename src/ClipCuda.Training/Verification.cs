@@ -61,8 +61,8 @@ public sealed class Verification(Device device, string folder)
         var config = ConfigJson.Read(cfg, path, qkvBias: false);
         using var model = new ClipModel(device, config);
         Checkpoint.LoadWeights(model, Path.Combine(folder, "weights.safetensors"));
-        var io = OpenTensors("io.safetensors");
-        var gradients = OpenTensors("grads.safetensors");
+        using var io = OpenTensors("io.safetensors");
+        using var gradients = OpenTensors("grads.safetensors");
         float[] pixels = io.ReadFloats("pixels");
         int[] tokens = io.ReadIntegers("tokens");
         int batch = io["tokens"].Shape[0];
@@ -98,7 +98,7 @@ public sealed class Verification(Device device, string folder)
             optimizer.Step(step.GetProperty("lr").GetSingle(), norm.Result);
             ClipLoss.ClampLogitScale(model.LogitScale);
         }
-        var after = OpenTensors("after_steps.safetensors");
+        using var after = OpenTensors("after_steps.safetensors");
         foreach (string name in model.Parameters.Names)
             yield return Compare(after, name, model.Parameters[name].ToArray(), 0, WeightTolerance, "after the steps: ");
     }
@@ -121,7 +121,7 @@ public sealed class Verification(Device device, string folder)
     /// <summary>Pixels must be equal to the byte before normalisation.</summary>
     private IEnumerable<VerifiedLine> VerifyPixels()
     {
-        var file = OpenTensors("pixels.safetensors");
+        using var file = OpenTensors("pixels.safetensors");
         foreach (var entry in file.Entries)
         {
             if (entry.Shape is not [3, var size, var width] || width != size)

@@ -87,6 +87,12 @@ internal sealed unsafe class CpuDevice : Device
         _map?.MarkInitialised(destination.Address, source.Length);
     }
 
+    protected override void FillPiece(DevicePointer destination, int bytes, Action<Span<byte>> write)
+    {
+        write(new Span<byte>((void*)destination.Address, bytes));
+        _map?.MarkInitialised(destination.Address, bytes);
+    }
+
     protected override void Download(DevicePointer source, Span<byte> destination)
     {
         CheckInitialised(source, destination.Length, "Copy to the host");

@@ -48,6 +48,25 @@ public sealed class TrainCommandTests
         }));
     }
 
+    [TestCase("--pretrained")]
+    [TestCase("--finetune")]
+    public void Pretrained_weights_bring_their_model_and_flags_may_change_its_sizes(string flag)
+    {
+        Assert.That(Train("--epochs", "1", "--name", "start").ExitCode, Is.Zero);
+        string start = _run.Folder.At("start/checkpoints/epoch_1");
+        string[] rest = ["--train-csv", _run.TrainCsv, "--img-root", _run.Emoji, "--batch-size", "8", "--epochs", "1", "--logs", _run.Folder.Path];
+        var run = CommandLine.Run(["train", flag, start, "--lock-text", "--image-size", "48", "--name", "next", .. rest]);
+        Assert.That((run.ExitCode, run.Error), Is.EqualTo((0, "")));
+        Assert.That(run.Output, Does.Contain($"Weights: '{start}{Path.DirectorySeparatorChar}open_clip_model.safetensors', text tower locked").And.Contain("resized from 2×2 to 3×3 patches"));
+        Assert.That(
+            File.ReadAllLines(_run.Folder.At("next/params.txt")),
+            Is.SupersetOf(new[] { $"pretrained: {start}", "lock_text: True", "lock_image: False", "vision_width: 64", "image_size: 48", "model_name: epoch_1" }));
+
+        CommandLine.Run(["train", flag, start, "--embed-dim", "8", "--name", "x", .. rest]).MustFail(1, "embed_dim 16 (the model: 8)");
+        CommandLine.Run(["train", flag, start, "--model-name", "ViT-B/16", "--name", "x", .. rest]).MustFail(1, "embed_dim 16 (the model: 512)", "vision_cfg.layers 1 (the model: 12)", "--model-name");
+        CommandLine.Run(["train", flag, _run.Folder.At("nowhere"), "--name", "x", .. rest]).MustFail(1, "There are no weights", "nowhere");
+    }
+
     [Test]
     public void A_width_without_heads_keeps_the_width_of_a_head()
     {

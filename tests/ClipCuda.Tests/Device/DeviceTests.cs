@@ -56,6 +56,32 @@ public sealed class DeviceTests(string name)
         Assert.That(moved.AsSpan().IndexOfAnyExcept((byte)0), Is.EqualTo(-1));
     }
 
+    /// <summary>20,000,000 bytes are two pieces.</summary>
+    [TestCase(0)]
+    [TestCase(7)]
+    [TestCase(20_000_000)]
+    public void Bytes_are_written_in_order_where_they_belong(int count)
+    {
+        using var buffer = _device.Allocate(count + 2, "x");
+        _device.Clear(buffer.Start, count + 2);
+        long next = 0;
+        _device.Fill(buffer.At(1), count, (start, piece) =>
+        {
+            Assert.That(start, Is.EqualTo(next));
+            for (int i = 0; i < piece.Length; i++) piece[i] = (byte)(1 + (start + i) % 251);
+            next += piece.Length;
+        });
+        byte[] received = new byte[count + 2];
+        _device.CopyToHost(buffer.Start, received);
+        Assert.That(next, Is.EqualTo(count));
+        for (int i = 0; i < received.Length; i++)
+        {
+            int expected = i == 0 || i > count ? 0 : 1 + (i - 1) % 251;
+            if (received[i] != expected) Assert.Fail($"byte {i} is {received[i]}, expected {expected}");
+        }
+        Assert.That(() => _device.Fill(buffer.At(1), count + 2, (_, _) => { }), Throws.TypeOf<DeviceException>().With.Message.Contains("do not fit"));
+    }
+
     [Test]
     public void Copies_reach_into_the_middle_of_a_buffer()
     {

@@ -35,6 +35,18 @@ public sealed class CheckpointTests
         foreach (string name in model.Parameters.Names) Numbers.AssertSameBits(loaded.Parameters[name].ToArray(), model.Parameters[name].ToArray(), name);
     }
 
+    /// <summary>What a model takes when it is loaded: its weights once, 20 % for all else.</summary>
+    [Test]
+    public void Loading_takes_the_memory_of_the_weights_once()
+    {
+        var config = new ClipConfig(128, new(64, 16, 256, 3, 4, LnPre: true), new(77, 30_000, 128, 2, 2), QkvBias: true);
+        using (var model = NewModel(config)) Checkpoint.Save(_folder, model);
+        Checkpoint.Load(_device, _folder).Dispose(); // what is compiled and cached once
+        long file = new FileInfo(Path.Combine(_folder, Checkpoint.WeightsFile)).Length, device = _device.LiveBytes, host = GC.GetAllocatedBytesForCurrentThread();
+        using var loaded = Checkpoint.Load(_device, _folder);
+        Assert.That(_device.LiveBytes - device + GC.GetAllocatedBytesForCurrentThread() - host, Is.InRange(file, (long)(1.2 * file)));
+    }
+
     [Test]
     public void Equal_models_give_equal_bytes_wherever_they_are_written()
     {

@@ -51,6 +51,21 @@ public sealed class ParameterSetTests
     }
 
     [Test]
+    public void Frozen_parameters_come_last_and_have_no_gradient()
+    {
+        using var set = new ParameterSet(_device, [.. Specs.Select(spec => spec with { Trains = spec.Name is "projection" or "scale" })]);
+        Assert.Multiple(() =>
+        {
+            Assert.That((set.DecayedElements, set.TrainedElements, set.Elements), Is.EqualTo((64, 128, 64 + 64 + 64 + 128)));
+            Assert.That(set.Gradients.Elements, Is.EqualTo(128));
+            Assert.That(set["projection"].Data.Offset, Is.Zero);
+            Assert.That(set["scale"].Data.Offset, Is.EqualTo(64 * 4));
+            Assert.That((set["weight"].Gradient, set["weight"].NeedsGradient, set["scale"].NeedsGradient), Is.EqualTo(((Tensor?)null, false, true)));
+            Assert.That(set["weight"].Data.Offset, Is.GreaterThanOrEqualTo(128 * 4));
+        });
+    }
+
+    [Test]
     public void An_unknown_name_is_named_in_the_error()
     {
         using var set = new ParameterSet(_device, Specs);

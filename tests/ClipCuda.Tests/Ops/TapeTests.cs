@@ -26,6 +26,37 @@ public sealed class TapeTests
     }
 
     [Test]
+    public void What_is_constant_is_not_recorded_and_gives_its_memory_back()
+    {
+        using var tape = new Tape(_device);
+        int ran = 0;
+        float[] arrived = [];
+        var x = Leaf(tape, [1, 2, 3], gradient => arrived = gradient);
+        long before = _device.LiveBytes;
+        var constant = tape.Constant(x, input =>
+        {
+            Assert.That(tape.Recording, Is.False);
+            for (int i = 0; i < 10; i++)
+            {
+                var next = tape.Allocate(3);
+                next.Upload(new float[] { i, i, i });
+                tape.Record(next, () => ran++);
+                input = next;
+            }
+            return input;
+        });
+        Assert.That((tape.Recording, constant.NeedsGradient), Is.EqualTo((true, false)));
+        // The other nine buffers are in the pool: more are not needed.
+        long allocated = _device.LiveBytes;
+        for (int i = 0; i < 9; i++) tape.AllocateScratch(DataType.Float32, 3);
+        Assert.That(_device.LiveBytes, Is.EqualTo(allocated).And.GreaterThan(before));
+        var sum = Residual.Forward(tape, Pass(tape, x), constant, bias: null);
+        Assert.That(sum.ToArray(), Is.EqualTo(new float[] { 10, 11, 12 }));
+        tape.Backward(sum, 1, 10, 100);
+        Assert.That((arrived, ran), Is.EqualTo((new float[] { 1, 10, 100 }, 0)));
+    }
+
+    [Test]
     public void A_step_allocates_nothing_after_the_first()
     {
         using var tape = new Tape(_device);

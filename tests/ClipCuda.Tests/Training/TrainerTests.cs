@@ -39,6 +39,89 @@ public sealed class TrainerTests
         Assert.That(checkedRun.Evaluations, Is.EqualTo(plain.Evaluations));
     }
 
+    [TestCase(true, false)]
+    [TestCase(false, true)]
+    [TestCase(true, true)]
+    public void A_locked_tower_keeps_every_bit_and_the_rest_is_trained(bool lockImage, bool lockText)
+    {
+        var (start, _) = TinyRun.Train(_run.Options("start") with { Epochs = 1 });
+        var (locked, progress) = TinyRun.Train(_run.Options("locked") with { Epochs = 1, Pretrained = start.LastCheckpoint, LockImage = lockImage, LockText = lockText, Device = "cpu:check" });
+        Assert.That(progress.Notes, Has.One.StartsWith("Weights: '").And.Contains("locked"));
+        using SafetensorsFile before = Open(start), after = Open(locked);
+        foreach (var entry in before.Entries)
+        {
+            if (entry.Name.EndsWith("in_proj_bias", StringComparison.Ordinal)) continue; // zeros in place of what the model has not
+            bool image = entry.Name.StartsWith("visual.", StringComparison.Ordinal), kept = entry.Name != "logit_scale" && (image ? lockImage : lockText);
+            float[] first = before.ReadFloats(entry.Name), second = after.ReadFloats(entry.Name);
+            if (kept) Tests.Numbers.AssertSameBits(second, first, entry.Name);
+            else Assert.That(second, Is.Not.EqualTo(first), entry.Name);
+        }
+
+        static SafetensorsFile Open(TrainingSummary summary) => SafetensorsFile.Open(Path.Combine(summary.LastCheckpoint!, Checkpoint.WeightsFile));
+    }
+
+    [Test]
+    public void A_tower_locked_at_fresh_weights_is_told()
+    {
+        var progress = new RecordedProgress();
+        using var trainer = new Trainer(_run.Options("fresh") with { LockText = true }, progress);
+        Assert.That(progress.Notes, Has.One.Contains("name trained ones with --pretrained"));
+    }
+
+    /// <summary>The gradients of the other tower do not depend on whether this one has any.</summary>
+    [Test]
+    public void What_is_trained_takes_the_same_first_step_as_without_locks()
+    {
+        var options = _run.Options("x") with { GradClipNorm = 0 };
+        Dictionary<string, float[]> free = Step(options), locked = Step(options with { LockImage = true });
+        foreach (var (name, values) in free)
+        {
+            if (!name.StartsWith("visual.", StringComparison.Ordinal)) Tests.Numbers.AssertSameBits(locked[name], values, name);
+        }
+
+        static Dictionary<string, float[]> Step(TrainingOptions options)
+        {
+            using var device = Device.Open("cpu", 1);
+            using var model = new ClipModel(device, options.Model, options.WeightDecayScope, options.Frozen);
+            Initialization.Apply(model.Parameters, options.Model, options.Initialization, 1);
+            using var step = new TrainingStep(model, options);
+            var image = new ImageSlot(0, 8, 8, 0, 0, 8, 8);
+            int[] tokens = [.. Enumerable.Range(0, 2 * options.Model.Text.ContextLength).Select(i => i)];
+            byte[] rgb = [.. Enumerable.Range(0, 3 * 8 * 8).Select(i => (byte)(i * 37))];
+            step.Run(rgb, [image, image with { Width = 7, CropWidth = 7 }], tokens, 0.01f);
+            return model.Parameters.Names.ToDictionary(name => name, name => model.Parameters[name].ToArray());
+        }
+    }
+
+    [Test]
+    public void Locks_save_the_memory_of_gradients_moments_and_activations()
+    {
+        var options = _run.Options("x");
+        long free = Bytes(options), locked = Bytes(options with { LockImage = true }), both = Bytes(options with { LockImage = true, LockText = true });
+        long image = ParameterNames.Of(options.Model, WeightDecayScope.All).Where(spec => spec.Name.StartsWith("visual.", StringComparison.Ordinal)).Sum(spec => spec.Shape.Aggregate(1L, (n, extent) => n * extent));
+        // A gradient and two moments of four bytes for each parameter, and what backward would need of the activations.
+        Assert.That(free - locked, Is.GreaterThan(3 * 4 * image));
+        Assert.That(locked - both, Is.GreaterThan(3 * 4 * 49408L * options.Model.Text.Width));
+
+        static long Bytes(TrainingOptions options) => new MemoryEstimate(options, CsvDataset.Load(options.TrainCsv, options.ImageRoot), null).DeviceBytes(8);
+    }
+
+    [Test]
+    public void Training_goes_on_from_pretrained_weights_at_another_size()
+    {
+        var (start, _) = TinyRun.Train(_run.Options("start") with { Epochs = 1 });
+        var options = _run.Options("finer") with { Epochs = 1, Pretrained = start.LastCheckpoint, LearningRate = 1e-30f };
+        options = options with { Model = options.Model with { Vision = options.Model.Vision with { ImageSize = 48 }, Text = options.Model.Text with { ContextLength = 10 } } };
+        var (finer, progress) = TinyRun.Train(options);
+        Assert.That(progress.Notes, Has.One.EqualTo("Positions of images: resized from 2×2 to 3×3 patches (bicubic)").And.One.EqualTo("Positions of captions: the first 10 of 12 are kept"));
+        using SafetensorsFile before = SafetensorsFile.Open(Path.Combine(start.LastCheckpoint!, Checkpoint.WeightsFile)), after = SafetensorsFile.Open(Path.Combine(finer.LastCheckpoint!, Checkpoint.WeightsFile));
+        Assert.That(after.ReadFloats("visual.proj"), Is.EqualTo(before.ReadFloats("visual.proj")), "a learning rate of nothing changes nothing");
+        Assert.That(after["visual.positional_embedding"].Shape, Is.EqualTo(new[] { 10, 32 }));
+        Assert.That(
+            () => TinyRun.Train(_run.Options("other") with { Pretrained = start.LastCheckpoint, Model = options.Model with { QuickGelu = true, EmbedDim = 8 } }),
+            Throws.TypeOf<InvalidDataException>().With.Message.Contains("embed_dim 16 (the model: 8), quick_gelu false (the model: true)").Or.Message.Contains("quick_gelu false (the model: true)"));
+    }
+
     [Test]
     public void Another_seed_gives_other_weights()
     {
