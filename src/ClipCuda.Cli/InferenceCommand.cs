@@ -57,6 +57,7 @@ internal sealed class InferenceCommand
         bool sample = parsed.GetValue(_imageDir) is null, machine = _json.TakesOutput(parsed) || _csv.TakesOutput(parsed);
         var notes = machine ? parsed.InvocationConfiguration.Error : parsed.InvocationConfiguration.Output;
         var (paths, truth) = sample ? HeldOutDrawings() : (ImageFiles.Find(parsed.GetValue(_imageDir)!), null);
+        if (_json.TakesOutput(parsed) && _csv.TakesOutput(parsed)) throw new ArgumentException("--json and --csv cannot both have standard output; give one of them a file.");
         var classes = Classes(parsed) ?? truth!;
         var templates = parsed.GetValue(_templates) is { } file ? PromptTemplates.Read(file) : sample ? PromptTemplates.NameOnly : PromptTemplates.Default;
 
@@ -73,7 +74,7 @@ internal sealed class InferenceCommand
         if (!machine) WriteTable(notes, images);
         _json.Write(parsed, stream => WriteJson(stream, model.Checkpoint, classes, templates, images, unreadable));
         _csv.Write(parsed, stream => WriteCsv(stream, images));
-        string right = truth is not null && classes.Intersect(truth).Any() ? $", {images.Count(image => image.Right == true)} rightly" : "";
+        string right = images.Any(image => image.Right is not null) ? $", {images.Count(image => image.Right == true)} rightly" : "";
         notes.WriteLine($"{images.Count:N0} classified{right}, {unreadable.Count:N0} skipped.");
         if ((parsed.GetValue(_picture) ?? (sample && !machine ? SamplePicture : null)) is { } picture)
         {
@@ -100,6 +101,7 @@ internal sealed class InferenceCommand
     private static List<ClassifiedImage> Classify(OpenedModel model, ZeroShotClassifier classifier, ImageLoader loader, IReadOnlyList<string> paths, IReadOnlyList<string>? truth, int topK)
     {
         var images = new List<ClassifiedImage>();
+        var known = classifier.Classes.ToHashSet(StringComparer.Ordinal);
         foreach (var batch in loader.Batches())
         {
             using (batch)
@@ -108,8 +110,9 @@ internal sealed class InferenceCommand
                 float[] similarities = classifier.Similarities(model.Embedder.Images(batch, i => $"image '{paths[indices[i]]}'"));
                 for (int i = 0; i < indices.Length; i++)
                 {
+                    string? label = truth?[indices[i]];
                     var best = classifier.Best(similarities.AsSpan(i * classifier.Classes.Count, classifier.Classes.Count), topK);
-                    images.Add(new ClassifiedImage(paths[indices[i]], [.. best.Select(p => new NamedPrediction(classifier.Classes[p.Class], p.Similarity, p.Probability))], truth?[indices[i]]));
+                    images.Add(new ClassifiedImage(paths[indices[i]], [.. best.Select(p => new NamedPrediction(classifier.Classes[p.Class], p.Similarity, p.Probability))], label is not null && known.Contains(label) ? label : null));
                 }
             }
         }
@@ -205,7 +208,7 @@ internal sealed record NamedPrediction(string Class, double Similarity, double P
 
 /// <summary>An image and what it was taken for.</summary>
 /// <param name="Predictions">The likeliest first, at least one.</param>
-/// <param name="Truth">What it shows, if that is known.</param>
+/// <param name="Truth">What it shows, if that is known and one of the classes.</param>
 internal sealed record ClassifiedImage(string Path, IReadOnlyList<NamedPrediction> Predictions, string? Truth)
 {
     /// <summary>Whether the likeliest class is the truth; null if that is not known.</summary>

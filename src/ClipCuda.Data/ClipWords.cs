@@ -13,7 +13,8 @@ internal sealed class ClipWords : PreTokenizer
 {
     public const string StartOfText = "<|startoftext|>", EndOfText = "<|endoftext|>";
 
-    private static readonly string[] Fixed = [StartOfText, EndOfText, "'s", "'t", "'re", "'ve", "'m", "'ll", "'d"];
+    // OpenAI's pattern ignores case, so that the long s, which is lower case already, counts as an s.
+    private static readonly string[] Fixed = [StartOfText, "<|\u017Ftartoftext|>", EndOfText, "'s", "'\u017F", "'t", "'re", "'ve", "'m", "'ll", "'d"];
 
     private enum Kind
     {

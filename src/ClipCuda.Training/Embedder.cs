@@ -76,11 +76,20 @@ public sealed class Embedder : IDisposable
         Tape.Dispose();
     }
 
-    private float[] Take(Tensor embeddings, Func<int, string> name)
+    /// <summary>Copies embeddings to the host.</summary>
+    /// <param name="name">Names row i in the error.</param>
+    /// <exception cref="NotFiniteNumberException">One is not finite.</exception>
+    internal static float[] Read(Tensor embeddings, Func<int, string> name)
     {
         float[] values = embeddings.ToArray();
-        Tape.Reset();
         int bad = Array.FindIndex(values, value => !float.IsFinite(value));
-        return bad < 0 ? values : throw new NotFiniteNumberException($"The embedding of {name(bad / Width)} is not finite; the weights are of no use.");
+        return bad < 0 ? values : throw new NotFiniteNumberException($"The embedding of {name(bad / embeddings.Width)} is not finite; the weights are of no use.");
+    }
+
+    private float[] Take(Tensor embeddings, Func<int, string> name)
+    {
+        float[] values = Read(embeddings, name);
+        Tape.Reset();
+        return values;
     }
 }

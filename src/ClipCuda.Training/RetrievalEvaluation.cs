@@ -68,8 +68,8 @@ public sealed class RetrievalEvaluation(ClipModel model, Preprocess preprocess, 
         var text = model.EncodeText(tape, batch.Tokens, batch.Count);
         double loss = ClipLoss.Forward(tape, image, text, model.LogitScale).ToArray()[0];
         int[] samples = batch.SampleIndices.ToArray(), rows = batch.RowIndices.ToArray();
-        ranks.AddImages(Finite(image, i => $"image '{data.Samples[samples[i]].Path}'"));
-        float[] captions = Finite(text, i => CaptionName(rows[i]));
+        ranks.AddImages(Embedder.Read(image, i => $"image '{data.Samples[samples[i]].Path}'"));
+        float[] captions = Embedder.Read(text, i => CaptionName(rows[i]));
         for (int i = 0; i < rows.Length; i++)
         {
             if (seen.TryAdd(rows[i])) ranks.AddCaptions(captions.AsSpan(i * text.Width, text.Width));
@@ -87,7 +87,7 @@ public sealed class RetrievalEvaluation(ClipModel model, Preprocess preprocess, 
         {
             int[] tokens = new int[rows.Length * context];
             for (int i = 0; i < rows.Length; i++) loader.CopyTokens(rows[i], tokens.AsSpan(i * context, context));
-            ranks.AddCaptions(Finite(model.EncodeText(tape, tokens, rows.Length), i => CaptionName(rows[i])));
+            ranks.AddCaptions(Embedder.Read(model.EncodeText(tape, tokens, rows.Length), i => CaptionName(rows[i])));
             tape.Reset();
             Encoded?.Invoke(ranks.Images + ranks.Captions);
             stop.ThrowIfCancellationRequested();
@@ -95,13 +95,6 @@ public sealed class RetrievalEvaluation(ClipModel model, Preprocess preprocess, 
     }
 
     private string CaptionName(int row) => $"the caption in line {data.Rows[row].Line} of '{data.Path}'";
-
-    private static float[] Finite(Tensor embeddings, Func<int, string> name)
-    {
-        float[] values = embeddings.ToArray();
-        int bad = Array.FindIndex(values, value => !float.IsFinite(value));
-        return bad < 0 ? values : throw new NotFiniteNumberException($"Evaluation: the embedding of {name(bad / embeddings.Width)} is not finite; the weights are of no use.");
-    }
 
     /// <summary>Where the captions of rows stand among those encoded so far.</summary>
     private sealed class Captions

@@ -85,6 +85,16 @@ public sealed class InferenceCommandTests
     }
 
     [Test]
+    public void The_sample_may_be_classified_by_other_names()
+    {
+        var run = CommandLine.Run("inference", "--logs", _trained.Run.Folder.Path, "--threads", "2", "--classes", "animal,food", "--csv");
+        Assert.That(run.ExitCode, Is.Zero, run.Error);
+        Assert.That(run.Output.Split('\n', StringSplitOptions.RemoveEmptyEntries), Has.Length.EqualTo(1 + 24 * 2));
+        Assert.That(run.Error, Does.Contain("24 classified, 0 skipped.").And.Not.Contain("Picture"), "nothing is known to be right or wrong");
+        CommandLine.Run("inference", "--json", "--csv").MustFail(1, "--json and --csv");
+    }
+
+    [Test]
     public void Without_a_checkpoint_says_what_to_do() =>
         CommandLine.Run("inference", "--logs", _trained.Run.Folder.At("nowhere")).MustFail(1, "no checkpoint", "train", "--checkpoint");
 

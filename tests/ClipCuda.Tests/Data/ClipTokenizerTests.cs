@@ -56,6 +56,12 @@ public sealed class ClipTokenizerTests
     public void Cleans_as_python_does(string text, string expected) => Assert.That(ClipTokenizer.Clean(text), Is.EqualTo(expected));
 
     [Test]
+    public void The_long_s_after_an_apostrophe_is_part_of_the_word_as_in_a_pattern_that_ignores_case() =>
+        Assert.That(ClipWordsOf("it'\u017F '\u017Fo"), Is.EqualTo(new[] { "it", "'\u017F", "'\u017F", "o" }));
+
+    private static string[] ClipWordsOf(string text) => [.. new ClipWords().PreTokenize(text).Select(word => text.Substring(word.Offset, word.Length))];
+
+    [Test]
     public void A_caption_has_start_end_and_zeros()
     {
         var ids = new int[10];
