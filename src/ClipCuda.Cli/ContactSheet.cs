@@ -46,8 +46,7 @@ internal static class ContactSheet
             using (var card = new SKPaint { Color = Card, IsAntialias = true }) canvas.DrawRoundRect(x, y, CellWidth, height, 8, 8, card);
             Image(image.Path, new SKRect(x + Inset, y + Inset, x + Inset + Picture, y + Inset + Picture));
             int top = y + 2 * Inset + Picture - 6;
-            string name = Path.GetFileNameWithoutExtension(image.Path);
-            Text(name, x + Inset, top + 14, Picture, 12, Faint);
+            Text(Path.GetFileName(image.Path), x + Inset, top + 14, Picture, 12, Faint);
             top += NameHeight;
             foreach (var prediction in image.Predictions)
             {

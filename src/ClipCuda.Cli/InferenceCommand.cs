@@ -13,7 +13,7 @@ namespace ClipCuda.Cli;
 /// </summary>
 internal sealed class InferenceCommand
 {
-    private const int DefaultTopK = 3, SampleDrawings = 24, MostInPicture = 120;
+    private const int DefaultTopK = 3, SampleDrawings = 24, MostInPicture = 120, MostPadding = 32;
     private const string SamplePicture = "inference.png";
 
     private static readonly JsonWriterOptions Indented = new() { Indented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
@@ -123,7 +123,7 @@ internal sealed class InferenceCommand
     private static void WriteTable(TextWriter output, List<ClassifiedImage> images)
     {
         string common = CommonFolder([.. images.Select(image => image.Path)]);
-        int pathWidth = images.Max(image => image.Path.Length) - common.Length, labelWidth = images.Max(image => image.Predictions.Max(p => p.Class.Length));
+        int pathWidth = images.Max(image => image.Path.Length) - common.Length, labelWidth = Math.Min(MostPadding, images.Max(image => image.Predictions.Max(p => p.Class.Length)));
         foreach (var image in images)
         {
             string predictions = string.Concat(image.Predictions.Select(p => $"  {p.Probability,7:0.0 %} {p.Class.PadRight(labelWidth)}"));

@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using System.Text;
 using System.Text.Encodings.Web;
 using System.Text.Json;
 using ClipCuda.Model;
@@ -31,8 +32,10 @@ public sealed class EmbeddingFile : IDisposable
         (_output, _tensor, _width) = (output, tensor, width);
         CheckName(output);
         string rows = output + ".partial", books = rows + ".jsonl";
-        var batches = File.Exists(books) ? ReadBooks(books, run) : [];
-        foreach (var batch in batches)
+        // A line that was cut is as if it had not been written.
+        byte[] text = File.Exists(books) ? File.ReadAllBytes(books) : [];
+        int whole = Array.LastIndexOf(text, (byte)'\n') + 1;
+        foreach (var batch in ReadBooks(books, text.AsSpan(0, whole), run))
         {
             (Done, Rows) = (batch.Done, batch.Rows);
             _skipped.AddRange(batch.Skipped);
@@ -43,9 +46,10 @@ public sealed class EmbeddingFile : IDisposable
             if (_rows.Length < Rows * RowBytes) throw new IOException($"'{rows}' is shorter than '{books}' says; remove both to begin again.");
             _rows.SetLength(Rows * RowBytes);
             _rows.Position = _rows.Length;
-            _books = new FileStream(books, FileMode.Create, FileAccess.Write, FileShare.Read);
-            WriteLine(new Header(run));
-            foreach (var batch in batches) WriteLine(batch);
+            _books = new FileStream(books, FileMode.OpenOrCreate, FileAccess.Write, FileShare.Read);
+            _books.SetLength(whole);
+            _books.Position = whole;
+            if (whole == 0) WriteLine(new Header(run));
         }
         catch
         {
@@ -140,10 +144,9 @@ public sealed class EmbeddingFile : IDisposable
         _books.Flush(flushToDisk: true);
     }
 
-    /// <summary>The whole lines of the books; one that was cut is as if it had not been written.</summary>
-    private static List<Batch> ReadBooks(string path, string run)
+    private static List<Batch> ReadBooks(string path, ReadOnlySpan<byte> text, string run)
     {
-        string[] lines = File.ReadAllText(path).Split('\n')[..^1];
+        string[] lines = Encoding.UTF8.GetString(text).Split('\n', StringSplitOptions.RemoveEmptyEntries);
         try
         {
             if (lines.Length == 0) return [];
