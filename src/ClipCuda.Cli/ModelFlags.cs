@@ -20,9 +20,13 @@ internal sealed class ModelFlags
 
     public void AddTo(Command command)
     {
-        foreach (var option in new[] { _imageSize, _patchSize, _visionWidth, _visionLayers, _visionHeads, _textWidth, _textLayers, _textHeads, _contextLength, _vocabSize, _embedDim })
-            command.Add(option);
+        foreach (var option in All) command.Add(option);
     }
+
+    /// <summary>The first of these flags that was given.</summary>
+    public string? FirstGiven(ParseResult parsed) => All.FirstOrDefault(option => parsed.GetResult(option) is not null)?.Name;
+
+    private Option<int?>[] All => [_imageSize, _patchSize, _visionWidth, _visionLayers, _visionHeads, _textWidth, _textLayers, _textHeads, _contextLength, _vocabSize, _embedDim];
 
     /// <summary>The preset's model with the numbers that were given.</summary>
     /// <exception cref="ArgumentException">The result makes no sense.</exception>

@@ -126,9 +126,9 @@ internal sealed class TrainCommand
         return options with { Model = weights.Config, ModelName = Presets.All.FirstOrDefault(preset => preset.Config == weights.Config)?.Name ?? folder };
     }
 
-    internal static Option<Preset?> PresetOption() => new("--model-name", "--model")
+    internal static Option<Preset?> PresetOption(string? whichDefault = null) => new("--model-name", "--model")
     {
-        Description = $"preset: {string.Join(", ", Presets.All.Select(preset => preset.Name))} (default: {Presets.Sample}; {Presets.Default} with --train-csv)",
+        Description = $"preset: {string.Join(", ", Presets.All.Select(preset => preset.Name))} (default: {whichDefault ?? $"{Presets.Sample}; {Presets.Default} with --train-csv"})",
         HelpName = "name",
         CustomParser = result =>
         {

@@ -86,18 +86,7 @@ internal sealed class TrainingConsole : ITrainingProgress
     /// <summary>The last evaluation as a table, how long it took, and where the results are.</summary>
     public void Finish(TrainingSummary summary)
     {
-        if (summary.Evaluation is { } report)
-        {
-            var table = new Table { Border = TableBorder.Simple };
-            foreach (string column in new[] { $"{report.Images:N0} images, {report.Captions:N0} captions", "R@1", "R@5", "R@10", "median rank" }) table.AddColumn(column, c => c.RightAligned());
-            table.Columns[0].LeftAligned();
-            AddRow("image → text", report.ImageToText);
-            AddRow("text → image", report.TextToImage);
-            _console.Write(table);
-
-            void AddRow(string name, Recall recall) =>
-                table.AddRow(name, $"{100 * recall.At1:F1} %", $"{100 * recall.At5:F1} %", $"{100 * recall.At10:F1} %", $"{recall.MedianRank}");
-        }
+        if (summary.Evaluation is { } report) _console.Write(RetrievalTable.Of(report));
         _output.WriteLine($"Trained in {Duration(_time.Elapsed)}.");
         _output.WriteLine($"Results: {summary.Folder} (metrics.csv, out.log, params.txt)");
         _output.WriteLine($"Checkpoint: {summary.LastCheckpoint}" + (summary.BestCheckpoint is { } best && best != summary.LastCheckpoint ? $" (best: {best})" : ""));

@@ -1,5 +1,5 @@
+using System.Collections.Concurrent;
 using System.Globalization;
-using System.Net;
 using System.Text;
 using Microsoft.ML.Tokenizers;
 
@@ -9,13 +9,20 @@ namespace ClipCuda.Data;
 /// OpenAI CLIP's byte-pair encoding. Text is HTML-decoded twice, its white space collapsed, lower-cased as Python does, and cut into words
 /// (<see cref="ClipWords"/>); each word becomes its UTF-8 bytes, the last one with the suffix <c>&lt;/w&gt;</c>, and the best merges are applied.
 /// Ids: the 256 bytes (printable ones first), the same with the suffix, one a merge in file order, start and end of text. Thread-safe.
-/// Two steps of OpenAI's Python are left out: ftfy's repair of wrongly decoded text, and HTML's rarer named entities.
+/// A word's merges do not depend on its neighbours, so the ids of words met before are kept. One step of OpenAI's Python is left out: ftfy's
+/// repair of wrongly decoded text.
 /// </summary>
 public sealed class ClipTokenizer
 {
     private const string Suffix = "</w>";
 
+    // Bounds of what is kept: a language's words fit, and an endless stream of made-up ones takes 100 MB at most.
+    private const int MostWordsKept = 1 << 18, LongestWordKept = 32;
+
     private readonly BpeTokenizer _bpe;
+    private readonly ConcurrentDictionary<string, int[]> _words = new(StringComparer.Ordinal);
+    private readonly ConcurrentDictionary<string, int[]>.AlternateLookup<ReadOnlySpan<char>> _wordsBySpan;
+    private int _wordsKept;
 
     /// <param name="mergesPath">A version line, then one merge a line: two tokens with a space between, best first.</param>
     /// <exception cref="FileNotFoundException">There is no such file.</exception>
@@ -50,7 +57,11 @@ public sealed class ClipTokenizer
             PreTokenizer = new ClipWords(),
             SpecialTokens = special,
         });
+        _wordsBySpan = _words.GetAlternateLookup<ReadOnlySpan<char>>();
     }
+
+    /// <summary>What merges a word that was not met before.</summary>
+    internal BpeTokenizer Library => _bpe;
 
     /// <summary>49,408 with CLIP's merges.</summary>
     public int VocabularySize { get; }
@@ -66,7 +77,17 @@ public sealed class ClipTokenizer
     public int EndId { get; }
 
     /// <summary>The ids of a text, without start and end.</summary>
-    public int[] Encode(string text) => [.. _bpe.EncodeToIds(Clean(text))];
+    public int[] Encode(string text)
+    {
+        var ids = new List<int>();
+        string clean = Clean(text);
+        for (var rest = clean.AsSpan(); !rest.IsEmpty;)
+        {
+            if (ClipWords.IsWord(rest, out int length)) ids.AddRange(Word(rest[..length]));
+            rest = rest[length..];
+        }
+        return [.. ids];
+    }
 
     /// <summary>
     /// Fills <paramref name="ids"/> with start, the caption, end, and zeros. A caption that does not fit loses its tail: the end token is then in
@@ -75,19 +96,55 @@ public sealed class ClipTokenizer
     public bool EncodeCaption(string caption, Span<int> ids)
     {
         if (ids.Length < 2) throw new ArgumentException($"A context of {ids.Length} tokens has no room for start and end; use at least 2.");
-        int[] encoded = Encode(caption);
-        int kept = Math.Min(encoded.Length, ids.Length - 2);
-        ids.Clear();
         ids[0] = StartId;
-        encoded.AsSpan(0, kept).CopyTo(ids[1..]);
-        ids[kept + 1] = EndId;
-        return kept < encoded.Length;
+        string clean = Clean(caption);
+        var room = ids[1..^1];
+        bool cut = false;
+        for (var rest = clean.AsSpan(); !rest.IsEmpty && !cut;)
+        {
+            if (ClipWords.IsWord(rest, out int length))
+            {
+                ReadOnlySpan<int> word = Word(rest[..length]);
+                cut = word.Length > room.Length;
+                if (cut) word = word[..room.Length];
+                word.CopyTo(room);
+                room = room[word.Length..];
+            }
+            rest = rest[length..];
+        }
+        int end = ids.Length - 1 - room.Length;
+        ids[end] = EndId;
+        ids[(end + 1)..].Clear();
+        return cut;
+    }
+
+    /// <summary>Encodes captions as <see cref="EncodeCaption"/> does, one after another, and counts those that were cut.</summary>
+    /// <param name="ids">captions · context length ids.</param>
+    public int EncodeCaptions(IReadOnlyList<string> captions, int contextLength, Span<int> ids)
+    {
+        if (ids.Length != (long)captions.Count * contextLength) throw new ArgumentException($"{ids.Length} ids are not {captions.Count} captions of {contextLength}.", nameof(ids));
+        int cut = 0;
+        for (int i = 0; i < captions.Count; i++)
+        {
+            if (EncodeCaption(captions[i], ids.Slice(i * contextLength, contextLength))) cut++;
+        }
+        return cut;
+    }
+
+    /// <summary>The ids of one word of clean text.</summary>
+    private int[] Word(ReadOnlySpan<char> word)
+    {
+        if (_wordsBySpan.TryGetValue(word, out int[]? ids)) return ids;
+        string text = word.ToString();
+        ids = [.. _bpe.EncodeToIds(text)];
+        if (text.Length <= LongestWordKept && _wordsKept < MostWordsKept && _words.TryAdd(text, ids)) Interlocked.Increment(ref _wordsKept);
+        return ids;
     }
 
     /// <summary>The text that is cut into words: decoded, single spaces, none at the ends, lower case.</summary>
     internal static string Clean(string text)
     {
-        string decoded = WebUtility.HtmlDecode(WebUtility.HtmlDecode(text));
+        string decoded = HtmlEntities.Unescape(HtmlEntities.Unescape(text));
         var spaced = new StringBuilder(decoded.Length);
         foreach (char c in decoded)
         {

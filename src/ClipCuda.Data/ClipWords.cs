@@ -13,7 +13,8 @@ internal sealed class ClipWords : PreTokenizer
 {
     public const string StartOfText = "<|startoftext|>", EndOfText = "<|endoftext|>";
 
-    private static readonly string[] Fixed = [StartOfText, EndOfText, "'s", "'t", "'re", "'ve", "'m", "'ll", "'d"];
+    // OpenAI's pattern ignores case, so that the long s, which is lower case already, counts as an s.
+    private static readonly string[] Fixed = [StartOfText, "<|\u017Ftartoftext|>", EndOfText, "'s", "'\u017F", "'t", "'re", "'ve", "'m", "'ll", "'d"];
 
     private enum Kind
     {
@@ -30,8 +31,7 @@ internal sealed class ClipWords : PreTokenizer
         var words = new List<(int Offset, int Length)>();
         for (int start = 0; start < text.Length;)
         {
-            int length = WordLength(text[start..], out var kind);
-            if (kind != Kind.Space) words.Add((start, length));
+            if (IsWord(text[start..], out int length)) words.Add((start, length));
             start += length;
         }
         return words;
@@ -40,9 +40,16 @@ internal sealed class ClipWords : PreTokenizer
     /// <summary>Python's <c>\s</c>; .NET does not count the separators U+001C to U+001F.</summary>
     public static bool IsSpace(char c) => char.IsWhiteSpace(c) || c is >= '\u001C' and <= '\u001F';
 
+    /// <summary>Whether a text begins with a word, and how long that word or space is.</summary>
+    public static bool IsWord(ReadOnlySpan<char> text, out int length)
+    {
+        length = WordLength(text, out var kind);
+        return kind != Kind.Space;
+    }
+
     private static int WordLength(ReadOnlySpan<char> text, out Kind kind)
     {
-        foreach (string word in Fixed)
+        foreach (string word in text[0] is '<' or '\'' ? Fixed : [])
         {
             if (!text.StartsWith(word)) continue;
             kind = Kind.Symbol;

@@ -49,17 +49,18 @@ public sealed class CsvDataset
     public IReadOnlyList<SkippedImage> Skipped { get; }
 
     /// <summary>Reads a data set. With <paramref name="strict"/> a missing image is an error.</summary>
+    /// <param name="captionColumn">The column that is read in place of <c>caption</c>.</param>
     /// <exception cref="FileNotFoundException">The CSV file does not exist, or no image of it does, or (strict) one does not.</exception>
     /// <exception cref="DirectoryNotFoundException">The image root does not exist.</exception>
     /// <exception cref="InvalidDataException">The file is empty, lacks a column, has no rows or a malformed one; the message names the line.</exception>
-    public static CsvDataset Load(string csvPath, string? imageRoot = null, bool strict = false)
+    public static CsvDataset Load(string csvPath, string? imageRoot = null, bool strict = false, string captionColumn = CaptionColumn)
     {
         if (!File.Exists(csvPath)) throw new FileNotFoundException($"CSV file '{csvPath}' does not exist; check the path.", csvPath);
         imageRoot ??= System.IO.Path.GetDirectoryName(System.IO.Path.GetFullPath(csvPath))!;
         if (!Directory.Exists(imageRoot)) throw new DirectoryNotFoundException($"The image root '{imageRoot}' is not a folder; check the path.");
         try
         {
-            return new Reader(csvPath, imageRoot, strict).Read();
+            return new Reader(csvPath, imageRoot, strict, captionColumn).Read();
         }
         catch (CsvFormatException e)
         {
@@ -71,7 +72,7 @@ public sealed class CsvDataset
         }
     }
 
-    private sealed class Reader(string csvPath, string imageRoot, bool strict)
+    private sealed class Reader(string csvPath, string imageRoot, bool strict, string captionColumn)
     {
         private const int Missing = -1;
 
@@ -92,10 +93,10 @@ public sealed class CsvDataset
             });
             csv.ReadHeader();
             string[] headers = [.. csv.Headers.Select(name => name.Trim())];
-            if (headers.Length == 0) throw new InvalidDataException($"CSV '{csvPath}' is empty; it needs a header with the columns {ImageColumn} and {CaptionColumn}.");
-            int image = Column(headers, ImageColumn), caption = Column(headers, CaptionColumn);
+            if (headers.Length == 0) throw new InvalidDataException($"CSV '{csvPath}' is empty; it needs a header with the columns {ImageColumn} and {captionColumn}.");
+            int image = Column(headers, ImageColumn), caption = Column(headers, captionColumn);
             while (csv.Read()) Add(csv.GetString(image).Trim(), csv.GetString(caption), (int)csv.LineNumber);
-            if (_rows.Count == 0 && _skipped.Count == 0) throw new InvalidDataException($"CSV '{csvPath}' has a header but no rows; add rows of {ImageColumn} and {CaptionColumn}.");
+            if (_rows.Count == 0 && _skipped.Count == 0) throw new InvalidDataException($"CSV '{csvPath}' has a header but no rows; add rows of {ImageColumn} and {captionColumn}.");
             if (_rows.Count == 0)
             {
                 throw new FileNotFoundException(

@@ -12,6 +12,9 @@ public static class DataFolder
     /// <summary>The tokenizer's merges, relative to the data folder.</summary>
     public const string Merges = "bpe/clip_merges.txt";
 
+    /// <summary>The font for text in pictures, relative to the data folder.</summary>
+    public const string Font = "fonts/NotoSans-Regular.ttf";
+
     /// <summary>The full path of the data folder.</summary>
     /// <exception cref="DirectoryNotFoundException">There is none; the message says where it was looked for.</exception>
     public static string Find() => Find(Environment.GetEnvironmentVariable(Variable), AppContext.BaseDirectory, Environment.CurrentDirectory);

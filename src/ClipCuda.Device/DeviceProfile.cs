@@ -26,6 +26,9 @@ public sealed class DeviceProfile
         entry.Flops += flops;
     }
 
+    /// <summary>Adds the operations of a kernel that multiplies matrices; its op says so after launching it.</summary>
+    public void AddFlops(string kernel, double flops) => _entries[kernel].Flops += flops;
+
     /// <summary>A kernel, by its entry name, or a GEMM, by its transposes and shape.</summary>
     public sealed class Entry(string name, bool isGemm)
     {
@@ -37,7 +40,7 @@ public sealed class DeviceProfile
 
         public double Seconds { get; internal set; }
 
-        /// <summary>Floating-point operations of a GEMM; of kernels nobody counts them here.</summary>
+        /// <summary>Floating-point operations of a GEMM, and of kernels that multiply matrices where <see cref="AddFlops"/> was told of them.</summary>
         public double Flops { get; internal set; }
     }
 }

@@ -27,7 +27,10 @@ public static class Attention
         var device = tape.Device;
         var y = tape.Allocate(batch, sequence, width);
         var lse = tape.AllocateScratch(DataType.Float32, batch, heads, sequence);
-        device.Kernel($"attention_forward_{bucket}").Launch(blocks, 128, y.Data, lse.Data, qkv.Data, sequence, heads, headWidth, tiles, mask, scale);
+        string forward = $"attention_forward_{bucket}";
+        device.Kernel(forward).Launch(blocks, 128, y.Data, lse.Data, qkv.Data, sequence, heads, headWidth, tiles, mask, scale);
+        // Two products of [sequence, sequence] and [sequence, width], counted in full under a causal mask too, as PyTorch's counter does.
+        device.Profile?.AddFlops(forward, 4.0 * batch * sequence * sequence * width);
         tape.Record(y, () =>
         {
             if (tape.GradientTarget(qkv) is not { } dqkv) return;

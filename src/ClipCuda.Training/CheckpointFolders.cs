@@ -1,3 +1,5 @@
+using ClipCuda.Model;
+
 namespace ClipCuda.Training;
 
 /// <summary>
@@ -15,6 +17,19 @@ public sealed class CheckpointFolders(string folder)
 
     /// <summary>The folder of the checkpoint with the highest score (of equal ones the first), null if none had one.</summary>
     public string? Best { get; private set; }
+
+    /// <summary>The checkpoint that was written last, of all runs in a folder of runs (<c>logs/NAME/checkpoints/epoch_K</c>).</summary>
+    /// <exception cref="DirectoryNotFoundException">There is none.</exception>
+    public static string FindLatest(string logs)
+    {
+        string[] runs = Directory.Exists(logs) ? Directory.GetDirectories(logs) : [];
+        return runs.Select(run => Path.Combine(run, "checkpoints"))
+            .Where(Directory.Exists)
+            .SelectMany(Directory.GetDirectories)
+            .Where(path => !path.EndsWith(Unfinished, StringComparison.Ordinal) && File.Exists(Path.Combine(path, Checkpoint.WeightsFile)))
+            .MaxBy(path => (File.GetLastWriteTimeUtc(Path.Combine(path, Checkpoint.WeightsFile)), path))
+            ?? throw new DirectoryNotFoundException($"There is no checkpoint in '{logs}'; train a model first ('clipcuda train'), or name a checkpoint (--checkpoint).");
+    }
 
     /// <summary>Saves the checkpoint after an epoch, counted from 1.</summary>
     /// <param name="score">Higher is better; null if this epoch was not evaluated.</param>

@@ -21,10 +21,13 @@ public sealed class MemoryEstimate
 
     /// <param name="train">Of which some images are decoded, to know how large they are.</param>
     public MemoryEstimate(TrainingOptions options, CsvDataset train, CsvDataset? val)
+        : this(options, TypicalSize(train)) => (_valImages, _valCaptions) = (val?.Samples.Count ?? 0, val?.Rows.Count ?? 0);
+
+    /// <param name="image">How large the images are. Nothing is evaluated.</param>
+    public MemoryEstimate(TrainingOptions options, (int Width, int Height) image)
     {
         _options = options;
-        (_valImages, _valCaptions) = (val?.Samples.Count ?? 0, val?.Rows.Count ?? 0);
-        (_width, _height) = TypicalSize(train);
+        (_width, _height) = image;
         using var device = new MeasuringDevice();
         using var model = new ClipModel(device, options.Model, options.WeightDecayScope, options.Frozen);
         Parameters = model.Parameters.Count;

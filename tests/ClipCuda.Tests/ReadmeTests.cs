@@ -42,9 +42,26 @@ public sealed partial class ReadmeTests
                 var other => other,
             };
         }
-        if (args[0] == "train") args = [.. args, .. Small, .. args.Contains("--train-csv") ? (string[])["--batch-size", "4"] : [], "--logs", data.Folder.Path];
+        args = args[0] switch
+        {
+            "train" => [.. args, .. Small, .. args.Contains("--train-csv") ? (string[])["--batch-size", "4"] : [], "--logs", data.Folder.Path],
+            "test-model" => [.. args, .. Small.AsSpan(2)],
+            "inference" or "evaluate" or "embed" => WithCheckpoint(args, data),
+            _ => args,
+        };
         var run = CommandLine.Run(args);
         Assert.That((run.ExitCode, run.Error), Is.EqualTo((0, "")), run.Output);
+    }
+
+    /// <summary>A checkpoint of the tiny run in place of the one that is named or the latest; outputs go to the run's folder.</summary>
+    private static string[] WithCheckpoint(string[] args, TinyRun data)
+    {
+        string checkpoint = TinyRun.Train(data.Options("trained")).Summary.LastCheckpoint!;
+        int named = Array.IndexOf(args, "--checkpoint");
+        if (named >= 0) args[named + 1] = checkpoint;
+        else args = [.. args, "--checkpoint", checkpoint];
+        if (args[0] == "inference" && !args.Contains("--picture")) args = [.. args, "--picture", "inference.png"];
+        return [.. args.Select(arg => Path.GetExtension(arg) is ".png" or ".npy" or ".safetensors" or ".json" && !Path.IsPathRooted(arg) ? data.Folder.At(arg) : arg)];
     }
 
     [Test]
@@ -60,7 +77,8 @@ public sealed partial class ReadmeTests
     [Test]
     public void Every_flag_that_is_named_is_in_the_help()
     {
-        string help = CommandLine.Run("train", "--help").Output + CommandLine.Run("verify", "--help").Output;
+        string[] commands = ["train", "inference", "evaluate", "embed", "test-model", "verify"];
+        string help = string.Concat(commands.Select(command => CommandLine.Run(command, "--help").Output));
         foreach (Match match in Flag().Matches(Readme.Replace(Prefix, "", StringComparison.Ordinal))) Assert.That(help, Does.Contain(match.Value));
     }
 

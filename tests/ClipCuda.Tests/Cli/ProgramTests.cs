@@ -16,6 +16,10 @@ public sealed class ProgramTests
     [TestCase("")]
     [TestCase("--help")]
     [TestCase("train --help")]
+    [TestCase("inference --help")]
+    [TestCase("evaluate --help")]
+    [TestCase("embed --help")]
+    [TestCase("test-model --help")]
     public void Help_is_printed(string line)
     {
         var run = CommandLine.Run(line.Split(' ', StringSplitOptions.RemoveEmptyEntries));

@@ -35,6 +35,14 @@ public sealed class CsvDatasetTests
     }
 
     [Test]
+    public void Another_column_may_be_read_for_captions()
+    {
+        string csv = _folder.Write("data.csv", "image_path,title\na.png,one\n");
+        Assert.That(CsvDataset.Load(csv, captionColumn: "title").Rows, Is.EqualTo(new CsvRow[] { new(0, "one", 2) }));
+        Assert.That(() => CsvDataset.Load(csv, captionColumn: "label"), Throws.TypeOf<InvalidDataException>().With.Message.Contains("no column 'label'"));
+    }
+
+    [Test]
     public void Lines_are_those_of_the_file_where_captions_have_several()
     {
         var data = Load("image_path,caption\na.png,\"one\ntwo\"\n\nb.png,three");

@@ -1,3 +1,4 @@
+using ClipCuda.Model;
 using ClipCuda.Tests.Data;
 using ClipCuda.Training;
 
@@ -32,6 +33,18 @@ public sealed class CheckpointFoldersTests
         Assert.That((_checkpoints.Best, _checkpoints.Last), Is.EqualTo((_folder.At("epoch_2"), _folder.At("epoch_4"))));
         Save(5, 0.6);
         Assert.That(Kept(), Is.EqualTo(new[] { "epoch_5" }));
+    }
+
+    [Test]
+    public void The_latest_of_all_runs_is_found_by_when_it_was_written()
+    {
+        var time = new DateTime(2026, 1, 2, 0, 0, 0, DateTimeKind.Utc);
+        foreach (var (name, hours) in new[] { ("b/checkpoints/epoch_2", 1), ("a/checkpoints/epoch_9", 3), ("c/checkpoints/epoch_1", 2), ("c/checkpoints/epoch_5.unfinished", 4), ("d/epoch_6", 5) })
+            File.SetLastWriteTimeUtc(_folder.Write($"{name}/{Checkpoint.WeightsFile}", "x"), time.AddHours(hours));
+        _folder.Write("e/checkpoints/epoch_7/open_clip_config.json", "{}");
+        Assert.That(CheckpointFolders.FindLatest(_folder.Path), Is.EqualTo(_folder.At("a/checkpoints/epoch_9")));
+        foreach (string none in new[] { _folder.At("d"), _folder.At("nowhere") })
+            Assert.That(() => CheckpointFolders.FindLatest(none), Throws.TypeOf<DirectoryNotFoundException>().With.Message.Contains(none).And.Message.Contains("--checkpoint"));
     }
 
     [Test]

@@ -47,6 +47,21 @@ public sealed class RetrievalEvaluationTests
     }
 
     [Test]
+    public void A_caption_of_several_images_is_one_caption_and_each_of_them_is_right()
+    {
+        foreach (byte i in new byte[] { 10, 90, 170, 250 }) _run.Folder.WriteImage($"{i}.png", 9, 9, red: i, blue: (byte)(255 - i));
+        string csv = _run.Folder.Write("shared.csv", "image_path,caption\n10.png,a square\n90.png,a square\n170.png,another\n170.png,a square\n250.png,a fourth\n90.png,another\n");
+        foreach (int batchSize in new[] { 1, 3, 100 })
+        {
+            var (data, report) = Evaluate(csv, null, batchSize);
+            Assert.That((report.Images, report.Captions), Is.EqualTo((4, 3)));
+            var (imageToText, textToImage) = CountedOneByOne(data);
+            Assert.That(report.ImageToText, Is.EqualTo(Recall.Of(imageToText)));
+            Assert.That(report.TextToImage, Is.EqualTo(Recall.Of(textToImage)));
+        }
+    }
+
+    [Test]
     public void The_loss_is_the_mean_over_batches_by_size()
     {
         // One batch of all, and batches of one: those have no rivals and a loss of 0.
@@ -105,14 +120,15 @@ public sealed class RetrievalEvaluationTests
             preprocess.Run(image.Pixels, [PreprocessImage.Centre(0, image.Width, image.Height, size)], pixels);
             return _model.EncodeImage(tape, pixels).ToArray();
         }).ToArray();
-        var captions = data.Rows.Select(row =>
+        string[] texts = [.. data.Rows.Select(row => row.Caption).Distinct()];
+        var captions = texts.Select(text =>
         {
             int[] ids = new int[_options.Model.Text.ContextLength];
-            tokenizer.EncodeCaption(row.Caption, ids);
+            tokenizer.EncodeCaption(text, ids);
             return _model.EncodeText(tape, ids, 1).ToArray();
         }).ToArray();
         double Score(int image, int caption) => images[image].Zip(captions[caption], (x, y) => (double)x * y).Sum();
-        bool Own(int image, int caption) => data.Rows[caption].Sample == image;
+        bool Own(int image, int caption) => data.Samples[image].Rows.Any(row => data.Rows[row].Caption == texts[caption]);
         var allImages = Enumerable.Range(0, images.Length).ToArray();
         var allCaptions = Enumerable.Range(0, captions.Length).ToArray();
         int[] imageToText = [.. allImages.Select(i =>
@@ -122,7 +138,7 @@ public sealed class RetrievalEvaluationTests
         })];
         int[] textToImage = [.. allCaptions.Select(c =>
         {
-            double own = Score(data.Rows[c].Sample, c);
+            double own = allImages.Where(i => Own(i, c)).Max(i => Score(i, c));
             return 1 + allImages.Count(i => !Own(i, c) && Score(i, c) >= own);
         })];
         return (imageToText, textToImage);

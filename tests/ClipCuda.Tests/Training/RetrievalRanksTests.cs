@@ -13,20 +13,23 @@ public sealed class RetrievalRanksTests
     [TearDown]
     public void TearDown() => _device.Dispose();
 
-    [TestCase(37, 1, 16)]
-    [TestCase(37, 3, 7)]
-    [TestCase(600, 2, 5)] // over the edge of a tile both ways
-    public void Agree_with_a_count_over_all_pairs_in_float64(int images, int captionsEach, int width)
+    [TestCase(37, 1, 1, 16)]
+    [TestCase(37, 3, 1, 7)]
+    [TestCase(37, 1, 4, 7)]
+    [TestCase(600, 2, 1, 5)] // over the edge of a tile both ways
+    [TestCase(530, 3, 2, 5)]
+    public void Agree_with_a_count_over_all_pairs_in_float64(int images, int captionsEach, int imagesEach, int width)
     {
         var random = new Philox(7, RandomPurpose.Initialization);
+        int captions = images * captionsEach;
         // Whole numbers, so that float32 and float64 agree and ties are many.
-        float[] imageRows = Whole(random, images * width), captionRows = Whole(random, images * captionsEach * width);
-        // Captions of one image are not neighbours.
-        int[] imageOfCaption = [.. Enumerable.Range(0, images * captionsEach).Select(caption => caption * 11 % images)];
+        float[] imageRows = Whole(random, images * width), captionRows = Whole(random, captions * width);
+        // What belongs to one image or caption are no neighbours.
+        RetrievalPair[] pairs = [.. Enumerable.Range(0, captions).SelectMany(caption => Enumerable.Range(0, imagesEach).Select(i => new RetrievalPair((caption * 11 + i * 101) % images, caption))).Distinct()];
 
-        var (imageToText, textToImage) = Ranks(imageRows, captionRows, imageOfCaption, images, width);
+        var (imageToText, textToImage) = Ranks(imageRows, captionRows, pairs, images, width);
 
-        var (expectedImages, expectedCaptions) = Counted(imageRows, captionRows, imageOfCaption, images, width);
+        var (expectedImages, expectedCaptions) = Counted(imageRows, captionRows, pairs, images, width);
         Assert.That(imageToText, Is.EqualTo(expectedImages));
         Assert.That(textToImage, Is.EqualTo(expectedCaptions));
         Assert.That(imageToText, Has.Some.GreaterThan(10).And.Some.LessThan(10), "a case in which all ranks are alike shows nothing");
@@ -38,7 +41,7 @@ public sealed class RetrievalRanksTests
         const int Images = 700, Width = 33;
         float[] row = [.. Enumerable.Range(0, Width).Select(i => MathF.Sin(i))];
         float[] same = [.. Enumerable.Repeat(row, Images).SelectMany(values => values)];
-        var (imageToText, textToImage) = Ranks(same, same, [.. Enumerable.Range(0, Images)], Images, Width);
+        var (imageToText, textToImage) = Ranks(same, same, OneEach(Images), Images, Width);
         Assert.That(imageToText, Is.All.EqualTo(Images));
         Assert.That(textToImage, Is.All.EqualTo(Images));
     }
@@ -49,7 +52,7 @@ public sealed class RetrievalRanksTests
         const int Images = 20;
         float[] identity = new float[Images * Images];
         for (int i = 0; i < Images; i++) identity[i * Images + i] = 1;
-        var (imageToText, textToImage) = Ranks(identity, identity, [.. Enumerable.Range(0, Images)], Images, Images);
+        var (imageToText, textToImage) = Ranks(identity, identity, OneEach(Images), Images, Images);
         Assert.That(imageToText, Is.All.EqualTo(1));
         Assert.That(textToImage, Is.All.EqualTo(1));
     }
@@ -59,15 +62,49 @@ public sealed class RetrievalRanksTests
     {
         // Image 0 scores 1, 3, 2 with captions 0 (its own), 1 (its own), 2 (image 1's); image 1 scores 5, 0, 4.
         float[] images = [1, 0, 0, 1], captions = [1, 5, 3, 0, 2, 4];
-        var (imageToText, textToImage) = Ranks(images, captions, [0, 0, 1], 2, 2);
+        var (imageToText, textToImage) = Ranks(images, captions, [new(0, 0), new(0, 1), new(1, 2)], 2, 2);
         Assert.That(imageToText, Is.EqualTo(new[] { 1, 2 }));
         Assert.That(textToImage, Is.EqualTo(new[] { 2, 1, 1 }));
     }
 
     [Test]
+    public void The_best_of_several_own_images_counts_and_the_others_are_no_rivals()
+    {
+        // Caption 0 scores 1, 3, 2 with images 0 (its own), 1 (its own), 2 (caption 1's); caption 1 scores 5, 0, 4.
+        float[] captions = [1, 0, 0, 1], images = [1, 5, 3, 0, 2, 4];
+        var (imageToText, textToImage) = Ranks(images, captions, [new(0, 0), new(1, 0), new(2, 1)], 3, 2);
+        Assert.That(textToImage, Is.EqualTo(new[] { 1, 2 }));
+        Assert.That(imageToText, Is.EqualTo(new[] { 2, 1, 1 }));
+    }
+
+    [Test]
+    public void A_hundred_thousand_images_and_captions_take_less_than_half_a_gigabyte()
+    {
+        const int Count = 100_000, Width = 512;
+        using var device = new MeasuringDevice();
+        using var ranks = new RetrievalRanks(device, Width, Count, Count);
+        float[] rows = new float[1000 * Width];
+        for (int i = 0; i < Count; i += 1000)
+        {
+            ranks.AddImages(rows);
+            ranks.AddCaptions(rows);
+        }
+        var pairs = OneEach(Count);
+        long before = GC.GetTotalAllocatedBytes(precise: true);
+        // That device multiplies nothing: all scores are 0, and so tie.
+        var (imageToText, textToImage) = ranks.Compute(pairs);
+        long allocated = GC.GetTotalAllocatedBytes(precise: true) - before;
+        TestContext.Out.WriteLine($"{device.PeakBytes:N0} bytes on the device, {allocated:N0} on the host; all scores would be {(long)sizeof(float) * Count * Count:N0}");
+        Assert.That(imageToText.Concat(textToImage), Is.All.EqualTo(Count));
+        // Two times 100,000 rows of 512 float32, and a tile; on the host some numbers an image and a pair.
+        Assert.That(device.PeakBytes, Is.LessThan(2L * (Count + 512) * Width * sizeof(float) + (2 << 20)));
+        Assert.That(allocated, Is.LessThan(100L * Count));
+    }
+
+    [Test]
     public void Leaves_no_buffer_behind()
     {
-        Ranks([1, 2], [3, 4], [0, 1], 2, 1);
+        Ranks([1, 2], [3, 4], OneEach(2), 2, 1);
         Assert.That(_device.LiveBuffers, Is.Zero);
     }
 
@@ -81,29 +118,38 @@ public sealed class RetrievalRanksTests
         Assert.That(() => Recall.Of([]), Throws.ArgumentException);
     }
 
-    private (int[] ImageToText, int[] TextToImage) Ranks(float[] images, float[] captions, int[] imageOfCaption, int imageCount, int width)
+    private (int[] ImageToText, int[] TextToImage) Ranks(float[] images, float[] captions, RetrievalPair[] pairs, int imageCount, int width)
     {
-        using var ranks = new RetrievalRanks(_device, width, imageCount, imageOfCaption);
+        using var ranks = new RetrievalRanks(_device, width, imageCount + 3, captions.Length / width);
         int half = imageCount / 2;
-        ranks.AddImages(0, images.AsSpan(0, half * width));
-        ranks.AddImages(half, images.AsSpan(half * width));
-        ranks.AddCaptions(0, captions);
-        return ranks.Compute();
+        ranks.AddImages(images.AsSpan(0, half * width));
+        ranks.AddImages(images.AsSpan(half * width));
+        ranks.AddCaptions(captions);
+        return ranks.Compute(pairs);
     }
 
-    private static (int[] ImageToText, int[] TextToImage) Counted(float[] images, float[] captions, int[] imageOfCaption, int imageCount, int width)
+    private static RetrievalPair[] OneEach(int count) => [.. Enumerable.Range(0, count).Select(i => new RetrievalPair(i, i))];
+
+    private static (int[] ImageToText, int[] TextToImage) Counted(float[] images, float[] captions, RetrievalPair[] pairs, int imageCount, int width)
     {
-        double Score(int image, int caption) => Enumerable.Range(0, width).Sum(k => (double)images[image * width + k] * captions[caption * width + k]);
-        var all = Enumerable.Range(0, imageOfCaption.Length).ToArray();
-        int[] imageToText = [.. Enumerable.Range(0, imageCount).Select(image =>
+        double Score(int image, int caption)
         {
-            double best = all.Where(caption => imageOfCaption[caption] == image).Max(caption => Score(image, caption));
-            return 1 + all.Count(caption => imageOfCaption[caption] != image && Score(image, caption) >= best);
+            double sum = 0;
+            for (int k = 0; k < width; k++) sum += (double)images[image * width + k] * captions[caption * width + k];
+            return sum;
+        }
+        var own = pairs.ToHashSet();
+        bool Own(int image, int caption) => own.Contains(new RetrievalPair(image, caption));
+        int[] allImages = [.. Enumerable.Range(0, imageCount)], allCaptions = [.. Enumerable.Range(0, captions.Length / width)];
+        int[] imageToText = [.. allImages.Select(image =>
+        {
+            double best = allCaptions.Where(caption => Own(image, caption)).Max(caption => Score(image, caption));
+            return 1 + allCaptions.Count(caption => !Own(image, caption) && Score(image, caption) >= best);
         })];
-        int[] textToImage = [.. all.Select(caption =>
+        int[] textToImage = [.. allCaptions.Select(caption =>
         {
-            double own = Score(imageOfCaption[caption], caption);
-            return 1 + Enumerable.Range(0, imageCount).Count(image => image != imageOfCaption[caption] && Score(image, caption) >= own);
+            double best = allImages.Where(image => Own(image, caption)).Max(image => Score(image, caption));
+            return 1 + allImages.Count(image => !Own(image, caption) && Score(image, caption) >= best);
         })];
         return (imageToText, textToImage);
     }

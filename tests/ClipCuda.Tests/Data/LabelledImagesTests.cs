@@ -1,0 +1,60 @@
+using ClipCuda.Data;
+
+namespace ClipCuda.Tests.Data;
+
+public sealed class LabelledImagesTests
+{
+    private TemporaryFolder _folder = null!;
+
+    [SetUp]
+    public void SetUp() => _folder = new TemporaryFolder();
+
+    [TearDown]
+    public void TearDown() => _folder.Dispose();
+
+    [Test]
+    public void A_tree_has_a_class_a_folder()
+    {
+        foreach (string name in new[] { "tree/polar_bear/2.png", "tree/polar_bear/1.png", "tree/cat/x/3.png", "tree/stray.png" }) _folder.Write(name, "x");
+        var images = LabelledImages.OfFolders(_folder.At("tree"));
+        Assert.That(images.Classes, Is.EqualTo(new[] { "cat", "polar bear" }));
+        Assert.That(images.Paths, Is.EqualTo(new[] { _folder.At("tree/cat/x/3.png"), _folder.At("tree/polar_bear/1.png"), _folder.At("tree/polar_bear/2.png") }));
+        Assert.That(images.Labels, Is.EqualTo(new[] { 0, 1, 1 }));
+        Assert.That(LabelledImages.OfFolders(_folder.At("tree"), ["house cat", "bear"]).Classes, Is.EqualTo(new[] { "house cat", "bear" }));
+        Assert.That(() => LabelledImages.OfFolders(_folder.At("tree"), ["one"]), Throws.ArgumentException.With.Message.Contains("1 class names for the 2 folders"));
+    }
+
+    [Test]
+    public void A_tree_without_folders_or_a_class_without_images_is_an_error()
+    {
+        _folder.Write("flat/a.png", "x");
+        _folder.Write("empty/cat/readme.txt", "x");
+        Assert.That(() => LabelledImages.OfFolders(_folder.At("flat")), Throws.TypeOf<DirectoryNotFoundException>().With.Message.Contains("no folders"));
+        Assert.That(() => LabelledImages.OfFolders(_folder.At("empty")), Throws.TypeOf<FileNotFoundException>().With.Message.Contains("cat"));
+        Assert.That(() => LabelledImages.OfFolders(_folder.At("nowhere")), Throws.TypeOf<DirectoryNotFoundException>().With.Message.Contains("nowhere"));
+    }
+
+    [Test]
+    public void A_csv_file_has_a_column_of_labels()
+    {
+        _folder.Write("a.png", "x");
+        _folder.Write("b.png", "x");
+        string csv = _folder.Write("labels.csv", "image_path,kind\nb.png,dog\ngone.png,cow\na.png, cat \nb.png,dog\n");
+        var images = LabelledImages.OfCsv(csv, null, "kind");
+        Assert.That((images.Classes, images.Labels), Is.EqualTo((new[] { "cat", "dog" }, new[] { 1, 0 })));
+        Assert.That(images.Paths.Select(Path.GetFileName), Is.EqualTo(new[] { "b.png", "a.png" }));
+        Assert.That(images.Missing.Select(image => image.Line), Is.EqualTo(new[] { 3 }));
+        Assert.That(LabelledImages.OfCsv(csv, null, "kind", ["zebra", "dog", "cat"]).Labels, Is.EqualTo(new[] { 1, 2 }));
+    }
+
+    [Test]
+    public void Labels_that_contradict_or_are_unknown_are_errors_that_name_the_line()
+    {
+        _folder.Write("a.png", "x");
+        string two = _folder.Write("two.csv", "image_path,kind\na.png,dog\na.png,cat\n"), one = _folder.Write("one.csv", "image_path,kind\na.png,dog\n");
+        Assert.That(() => LabelledImages.OfCsv(two, null, "kind"), Throws.TypeOf<InvalidDataException>().With.Message.Contains("line 3").And.Message.Contains("'cat'").And.Message.Contains("'dog'"));
+        Assert.That(() => LabelledImages.OfCsv(one, null, "kind", ["cat"]), Throws.TypeOf<InvalidDataException>().With.Message.Contains("line 2").And.Message.Contains("'dog'"));
+        Assert.That(() => LabelledImages.OfCsv(one, null, "kind", ["dog", "dog"]), Throws.ArgumentException.With.Message.Contains("twice"));
+        Assert.That(() => LabelledImages.OfCsv(one, null, "label"), Throws.TypeOf<InvalidDataException>().With.Message.Contains("'label'"));
+    }
+}
