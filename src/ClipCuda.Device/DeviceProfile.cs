@@ -1,10 +1,11 @@
 using System.Diagnostics;
+using ClipCuda.Ptx;
 
 namespace ClipCuda.Devices;
 
 /// <summary>
 /// Where a device's time goes: seconds and calls a kernel and a GEMM shape. Set <see cref="Device.Profile"/> and it fills; every call is then
-/// waited for, so that its time is its own.
+/// waited for, so that its time is its own. <c>cpu:check</c> also counts what its kernels do.
 /// </summary>
 public sealed class DeviceProfile
 {
@@ -20,10 +21,24 @@ public sealed class DeviceProfile
     internal void Add(string name, bool isGemm, long startTicks, double flops)
     {
         double seconds = Stopwatch.GetElapsedTime(startTicks).TotalSeconds;
-        if (!_entries.TryGetValue(name, out var entry)) _entries.Add(name, entry = new Entry(name, isGemm));
+        var entry = Find(name, isGemm);
         entry.Calls++;
         entry.Seconds += seconds;
         entry.Flops += flops;
+    }
+
+    /// <summary>Adds what a launch counted.</summary>
+    internal void Count(string kernel, KernelCounters counters)
+    {
+        var entry = Find(kernel, isGemm: false);
+        if (entry.Counters is null) entry.Counters = counters;
+        else entry.Counters.Add(counters);
+    }
+
+    private Entry Find(string name, bool isGemm)
+    {
+        if (!_entries.TryGetValue(name, out var entry)) _entries.Add(name, entry = new Entry(name, isGemm));
+        return entry;
     }
 
     /// <summary>A kernel, by its entry name, or a GEMM, by its transposes and shape.</summary>
@@ -39,5 +54,8 @@ public sealed class DeviceProfile
 
         /// <summary>Floating-point operations of a GEMM; of kernels nobody counts them here.</summary>
         public double Flops { get; internal set; }
+
+        /// <summary>What a device that checks kernels counted in them, else null.</summary>
+        public KernelCounters? Counters { get; internal set; }
     }
 }

@@ -8,6 +8,9 @@ namespace ClipCuda.Ptx;
 /// </summary>
 public sealed unsafe class KernelProgram
 {
+    /// <summary>What no block that ends comes near.</summary>
+    public const long DefaultStepLimit = 200_000_000;
+
     private readonly PtxEntry _entry;
     private readonly MemoryMap? _map;
     private readonly long _stepLimit;
@@ -30,7 +33,7 @@ public sealed unsafe class KernelProgram
     /// <summary>Prepares an entry; with a map every access is checked against it.</summary>
     /// <param name="stepLimit">Instructions of 128 lanes that a block may take when it is checked; more, and the kernel counts as one that never ends.</param>
     /// <exception cref="PtxException">The entry holds an instruction that is not supported; names its line.</exception>
-    public static KernelProgram Create(PtxEntry entry, MemoryMap? checks, long stepLimit = 200_000_000) => new(entry, checks, stepLimit);
+    public static KernelProgram Create(PtxEntry entry, MemoryMap? checks, long stepLimit = DefaultStepLimit) => new(entry, checks, stepLimit);
 
     /// <summary>Dynamic shared memory follows the static one, aligned for vector access.</summary>
     internal static int DynamicSharedStart(PtxEntry entry) => (entry.StaticSharedBytes + 127) / 128 * 128;
@@ -43,15 +46,20 @@ public sealed unsafe class KernelProgram
         return found;
     }
 
+    /// <inheritdoc cref="Run(in LaunchShape, byte*, long, long, KernelCounters?)"/>
+    public void Run(in LaunchShape shape, byte* parameters, long firstBlock, long blockCount) => Run(shape, parameters, firstBlock, blockCount, counters: null);
+
     /// <summary>Runs blocks [firstBlock, firstBlock + blockCount) of the grid, x fastest, one after another.</summary>
     /// <param name="parameters">The argument block, laid out as <see cref="PtxEntry.Parameters"/> says.</param>
+    /// <param name="counters">Where to count what runs; a program without checks counts nothing.</param>
     /// <exception cref="PtxException">A check failed, or the kernel broke a rule; one line that says where.</exception>
-    public void Run(in LaunchShape shape, byte* parameters, long firstBlock, long blockCount)
+    public void Run(in LaunchShape shape, byte* parameters, long firstBlock, long blockCount, KernelCounters? counters)
     {
         int threads = (int)shape.Block.Count;
         int sharedBytes = DynamicSharedStart(_entry) + shape.DynamicSharedBytes;
         if (!_idle.TryTake(out var workspace)) workspace = new Workspace();
         workspace.Prepare(this, shape, threads, sharedBytes);
+        if (workspace.Checker is { } checker) checker.Counters = counters;
         for (long block = firstBlock; block < firstBlock + blockCount; block++)
         {
             if (_map is null) RunBlock<Unchecked>(workspace, shape, threads, sharedBytes, parameters, block);
