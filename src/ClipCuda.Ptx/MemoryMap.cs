@@ -42,8 +42,8 @@ public sealed class MemoryMap
     internal string? Check(ulong address, int bytes, bool write)
     {
         if (Find(address) is not { } region) return $"at 0x{address:x}, in no buffer";
-        long offset = (long)(address - region.Start);
-        if (offset + bytes > region.Bytes)
+        ulong offset = address - region.Start; // may exceed 2⁶³: addresses that a wrong kernel computes are anywhere
+        if (offset > (ulong)region.Bytes || offset + (uint)bytes > (ulong)region.Bytes)
             return $"past the end of buffer '{region.Label}' (offset {offset} of {region.Bytes})";
         var written = region.Written.AsSpan((int)offset, bytes);
         if (write) written.Fill(true);

@@ -19,6 +19,7 @@ public sealed unsafe class ChecksTests
     [TestCase("st.global.v2.u32 [%rd2], {%r0, %r0};", "misaligned write of 8 bytes")]
     [TestCase("ld.global.u32 %r1, [%rd2];", "of uninitialised memory in buffer 'out'")]
     [TestCase("mov.u64 %rd4, 4096; ld.global.u32 %r1, [%rd4];", "read of 4 bytes at 0x1000, in no buffer")]
+    [TestCase("mov.u64 %rd4, -4096; ld.global.u32 %r1, [%rd4];", "read of 4 bytes past the end of buffer")]
     [TestCase("ld.shared.u32 %r1, [%rd1];", "read of uninitialised shared memory at offset 0")]
     [TestCase("st.shared.u32 [%rd1+4000], %r0;", "of 1024 bytes of shared memory")]
     [TestCase("trap;", "the kernel executed trap")]
