@@ -14,6 +14,7 @@ public sealed unsafe class KernelProgram
     private readonly PtxEntry _entry;
     private readonly MemoryMap? _map;
     private readonly long _stepLimit;
+    private readonly bool _backwards;
     private readonly Instruction[] _code;
     private readonly RegisterFile _file;
 
@@ -26,6 +27,7 @@ public sealed unsafe class KernelProgram
         _stepLimit = stepLimit;
         _entry = entry;
         _map = checks;
+        _backwards = !entry.HasAtomics;
         _groupThreads = entry.HasAtomics || entry.HasNamedBarriers ? Lanes.WarpLanes : Lanes.Count;
         (_code, _file) = Decoder.Decode(entry, checks is not null);
     }
@@ -49,7 +51,10 @@ public sealed unsafe class KernelProgram
     /// <inheritdoc cref="Run(in LaunchShape, byte*, long, long, KernelCounters?)"/>
     public void Run(in LaunchShape shape, byte* parameters, long firstBlock, long blockCount) => Run(shape, parameters, firstBlock, blockCount, counters: null);
 
-    /// <summary>Runs blocks [firstBlock, firstBlock + blockCount) of the grid, x fastest, one after another.</summary>
+    /// <summary>
+    /// Runs blocks [firstBlock, firstBlock + blockCount) of the grid, x fastest, one after another; with checks from the last to the first, if there are no
+    /// atomics: a kernel may not rely on an order, and one that does gives other results there.
+    /// </summary>
     /// <param name="parameters">The argument block, laid out as <see cref="PtxEntry.Parameters"/> says.</param>
     /// <param name="counters">Where to count what runs; a program without checks counts nothing.</param>
     /// <exception cref="PtxException">A check failed, or the kernel broke a rule; one line that says where.</exception>
@@ -60,10 +65,10 @@ public sealed unsafe class KernelProgram
         if (!_idle.TryTake(out var workspace)) workspace = new Workspace();
         workspace.Prepare(this, shape, threads, sharedBytes);
         if (workspace.Checker is { } checker) checker.Counters = counters;
-        for (long block = firstBlock; block < firstBlock + blockCount; block++)
+        for (long i = 0; i < blockCount; i++)
         {
-            if (_map is null) RunBlock<Unchecked>(workspace, shape, threads, sharedBytes, parameters, block);
-            else RunBlock<Checked>(workspace, shape, threads, sharedBytes, parameters, block);
+            if (_map is null) RunBlock<Unchecked>(workspace, shape, threads, sharedBytes, parameters, firstBlock + i);
+            else RunBlock<Checked>(workspace, shape, threads, sharedBytes, parameters, _backwards ? firstBlock + blockCount - 1 - i : firstBlock + i);
         }
         _idle.Add(workspace);
     }

@@ -147,6 +147,8 @@ internal sealed unsafe class CpuDevice : Device
 
     private void RunBlocks(long first, long count)
     {
+        // Where accesses are checked, so is that nothing relies on the order of blocks: see KernelProgram.Run.
+        if (_map is not null && !_program.InOrder) first = _shape.Grid.Count - first - count;
         if (_counters is not { } total)
         {
             _program.Run(_shape, _parameters, first, count, null);
