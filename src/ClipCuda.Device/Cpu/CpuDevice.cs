@@ -56,6 +56,8 @@ internal sealed unsafe class CpuDevice : Device
 
     public override long FreeBytes => SystemMemory.FreeBytes();
 
+    public override bool ChecksBounds => _map is not null;
+
     /// <summary>A text that was loaded before, on any device, is not parsed and compiled again.</summary>
     public override KernelModule LoadModule(string name, string ptx) => new(this, Modules.GetValue(ptx, text => PtxModule.Parse(text, name)));
 
