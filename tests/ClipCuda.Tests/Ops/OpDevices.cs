@@ -9,29 +9,29 @@ namespace ClipCuda.Tests.Ops;
 internal static class OpDevices
 {
     [ThreadStatic]
-    private static Replacement? _replacement;
+    private static Replacement? Replaced;
 
     /// <summary>All tests of the calling thread run on devices of a mutation test.</summary>
-    public static bool AreReplaced => _replacement is not null;
+    public static bool AreReplaced => Replaced is not null;
 
-    public static Device Open(string name, int threads) => _replacement?.Open() ?? Device.Open(name, threads);
+    public static Device Open(string name, int threads) => Replaced?.Open() ?? Device.Open(name, threads);
 
     /// <summary>What a test derives from its inputs alone, such as a reference: computed each time, but only once for all mutants.</summary>
     public static T Derive<T>(Func<T> compute)
-        where T : notnull => _replacement is { } replacement ? replacement.Derive(compute) : compute();
+        where T : notnull => Replaced is { } replacement ? replacement.Derive(compute) : compute();
 
     /// <summary>Replaces devices of the calling thread while it runs one test case.</summary>
     /// <param name="derived">Kept by the caller for the next run of the same case.</param>
     public static void Run(Action test, Func<Device> open, List<object> derived)
     {
-        _replacement = new Replacement(open, derived);
+        Replaced = new Replacement(open, derived);
         try
         {
             test();
         }
         finally
         {
-            _replacement = null;
+            Replaced = null;
         }
     }
 

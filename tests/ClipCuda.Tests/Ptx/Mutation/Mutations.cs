@@ -9,17 +9,36 @@ namespace ClipCuda.Tests.Ptx.Mutation;
 /// </summary>
 internal static class Mutations
 {
-    private static readonly Dictionary<string, string[]> OtherOperations = new(StringComparer.Ordinal)
+    private static string[] OtherOperations(string operation) => operation switch
     {
-        ["add"] = ["sub"], ["sub"] = ["add"], ["div"] = ["mul"], ["min"] = ["max"], ["max"] = ["min"], ["and"] = ["or"], ["or"] = ["and"], ["xor"] = ["or"],
-        ["shl"] = ["shr"], ["shr"] = ["shl"],
+        "add" => ["sub"],
+        "sub" => ["add"],
+        "div" => ["mul"],
+        "min" => ["max"],
+        "max" => ["min"],
+        "and" or "xor" => ["or"],
+        "or" => ["and"],
+        "shl" => ["shr"],
+        "shr" => ["shl"],
+        _ => [],
     };
 
-    private static readonly Dictionary<string, string[]> OtherComparisons = new(StringComparer.Ordinal)
+    /// <summary>The same with or without equality, and the other way round; u: true of NaN, too.</summary>
+    private static string[] OtherComparisons(string comparison) => comparison switch
     {
-        ["lt"] = ["le", "gt"], ["le"] = ["lt", "ge"], ["gt"] = ["ge", "lt"], ["ge"] = ["gt", "le"], ["eq"] = ["ne"], ["ne"] = ["eq"],
-        ["ltu"] = ["leu", "gtu"], ["leu"] = ["ltu", "geu"], ["gtu"] = ["geu", "ltu"], ["geu"] = ["gtu", "leu"], ["equ"] = ["neu"], ["neu"] = ["equ"],
-        ["lo"] = ["ls", "hi"], ["ls"] = ["lo", "hs"], ["hi"] = ["hs", "lo"], ["hs"] = ["hi", "ls"],
+        "lt" => ["le", "gt"],
+        "le" => ["lt", "ge"],
+        "gt" => ["ge", "lt"],
+        "ge" => ["gt", "le"],
+        "eq" => ["ne"],
+        "ne" => ["eq"],
+        "ltu" => ["leu", "gtu"],
+        "leu" => ["ltu", "geu"],
+        "gtu" => ["geu", "ltu"],
+        "geu" => ["gtu", "leu"],
+        "equ" => ["neu"],
+        "neu" => ["equ"],
+        _ => [],
     };
 
     public static IEnumerable<Mutant> Of(PtxEntry entry) => Enumerable.Range(0, entry.Instructions.Count).SelectMany(i => Of(entry, i));
@@ -56,7 +75,7 @@ internal static class Mutations
 
         IEnumerable<Mutant> Comparisons()
         {
-            foreach (string other in OtherComparisons.GetValueOrDefault(parts[1], []))
+            foreach (string other in OtherComparisons(parts[1]))
             {
                 string opcode = string.Join('.', [parts[0], other, .. parts[2..]]);
                 yield return Mutate("comparison", $"{at.Opcode} → {opcode}", With(opcode, at.Operands));
@@ -119,7 +138,7 @@ internal static class Mutations
             else if (at.Opcode is "neg.s32" or "not.b32") yield return "mov.b32";
             else
             {
-                foreach (string other in OtherOperations.GetValueOrDefault(parts[0], []))
+                foreach (string other in OtherOperations(parts[0]))
                     yield return string.Join('.', [other, .. parts[1..^1], parts[0] == "shr" ? "b" + type[1..] : parts[0] == "shl" ? "u" + type[1..] : type]);
             }
         }
@@ -188,7 +207,14 @@ internal static class Mutations
 
         PtxInstruction Copy(string opcode, PtxOperand[] operands, int guard, bool negated) => new()
         {
-            Opcode = opcode, Operands = operands, Guard = guard, GuardNegated = negated, Line = at.Line, Column = at.Column, Source = at.Source, Location = at.Location,
+            Opcode = opcode,
+            Operands = operands,
+            Guard = guard,
+            GuardNegated = negated,
+            Line = at.Line,
+            Column = at.Column,
+            Source = at.Source,
+            Location = at.Location,
         };
     }
 }
