@@ -34,6 +34,7 @@ internal static class Equivalents
         (@"math\.cuh", @"^return t > 0\.927734375f", @"setp\.gt\.f32 → setp\.ge", "differs at the one float where both polynomials hold to an ulp"),
         (@"l2normalize", "LargestReciprocal", @"setp\.gt\.f32 → setp\.ge", "differs where r is the bound itself, which it then becomes"),
         (@"gradientnorm", @"^result\[1\] = factor > 1", @"setp\.gt\.f32 → setp\.ge", "differs where the factor is 1, which it then becomes"),
+        (@"cliploss", @"^\*logit_scale = value > 4", @"setp\.gt\.f32 → setp\.ge", "differs where the value is the bound itself, which it then becomes"),
         (@"gradientnorm", @"^float factor", @"selp\.f32 1 → 2", "the next line makes any factor above 1 into 1"),
 
         // The exponential of what is never positive, or never out of range.
