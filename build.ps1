@@ -1,5 +1,6 @@
 # Verbs: kernels [--nvcc] (CUDA to PTX), build, test, bench [filter] [--quick] (against libtorch), fuzz [count] [seed]
-# (random programs, compiler against interpreter). Only `kernels` needs more than the .NET SDK. The same as build.sh.
+# (random programs, compiler against interpreter), mutate [kernel] [most] (altered kernels, which their tests must notice). Only `kernels` needs more
+# than the .NET SDK. The same as build.sh.
 $ErrorActionPreference = 'Stop'
 Set-Location $PSScriptRoot
 
@@ -47,13 +48,20 @@ if ($args.Count -gt 0 -and $args[0] -ceq 'fuzz') {
     exit $LASTEXITCODE
 }
 
+if ($args.Count -gt 0 -and $args[0] -ceq 'mutate') {
+    $env:CLIPCUDA_MUTATE = $args.Count -gt 1 ? $args[1] : 'all'
+    $env:CLIPCUDA_MUTATE_MOST = $args.Count -gt 2 ? $args[2] : ''
+    dotnet test tests/ClipCuda.Tests -c Release --filter FullyQualifiedName~All_mutants --logger 'console;verbosity=normal'
+    exit $LASTEXITCODE
+}
+
 switch -Exact ("$args") {
     'kernels' { Build-Kernels }
     'kernels --nvcc' { Test-KernelsWithNvcc }
     'build' { dotnet build ClipCuda.sln; exit $LASTEXITCODE }
     'test' { dotnet test; exit $LASTEXITCODE }
     default {
-        [Console]::Error.WriteLine('usage: ./build.ps1 kernels [--nvcc] | build | test | bench [filter] [--quick] [--output FOLDER] | fuzz [count] [seed]')
+        [Console]::Error.WriteLine('usage: ./build.ps1 kernels [--nvcc] | build | test | bench [filter] [--quick] [--output FOLDER] | fuzz [count] [seed] | mutate [kernel] [most]')
         exit 2
     }
 }

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Verbs: kernels [--nvcc] (CUDA to PTX), build, test, bench [filter] [--quick] (against libtorch),
-# fuzz [count] [seed] (random programs, compiler against interpreter; damaged weights, configurations and texts). Only `kernels` needs more than the .NET SDK.
+# fuzz [count] [seed] (random programs, compiler against interpreter; damaged weights, configurations and texts),
+# mutate [kernel] [most] (altered kernels, which their tests must notice). Only `kernels` needs more than the .NET SDK.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -39,9 +40,12 @@ case "${1:-} ${2:-}" in
     "build ") dotnet build ClipCuda.sln ;;
     "test ") dotnet test ;;
     "fuzz "*) CLIPCUDA_FUZZ=${2:-10000} CLIPCUDA_FUZZ_SEED=${3:-1} dotnet test -c Release --filter FullyQualifiedName~FuzzTests ;;
+    "mutate "*)
+        CLIPCUDA_MUTATE=${2:-all} CLIPCUDA_MUTATE_MOST=${3:-} dotnet test tests/ClipCuda.Tests -c Release --filter FullyQualifiedName~All_mutants --logger "console;verbosity=normal"
+        ;;
     "bench "*) dotnet run -c Release --project tests/ClipCuda.Benchmarks -- "${@:2}" ;;
     *)
-        echo "usage: ./build.sh kernels [--nvcc] | build | test | bench [filter] [--quick] [--output FOLDER] | fuzz [count] [seed]" >&2
+        echo "usage: ./build.sh kernels [--nvcc] | build | test | bench [filter] [--quick] [--output FOLDER] | fuzz [count] [seed] | mutate [kernel] [most]" >&2
         exit 2
         ;;
 esac

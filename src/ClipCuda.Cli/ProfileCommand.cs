@@ -1,6 +1,7 @@
 using System.CommandLine;
 using ClipCuda.Devices;
 using ClipCuda.Model;
+using ClipCuda.Ptx;
 using ClipCuda.Training;
 
 namespace ClipCuda.Cli;
@@ -47,6 +48,30 @@ internal static class ProfileCommand
         }
         double gemm = profile.Entries.Where(e => e.IsGemm).Sum(e => e.Seconds) / profile.Steps;
         output.WriteLine($"A step takes {profile.StepSeconds * 1e3:0.0} ms (the median of {steps}); its kernels and GEMMs timed one by one {profile.DeviceSeconds * 1e3:0.0} ms, of which GEMMs {gemm / profile.DeviceSeconds:0%}.");
+        WriteCounters(profile, output);
         return 0;
     }
+
+    /// <summary>What <c>cpu:check</c> counted, as <see cref="KernelCounters"/> defines it; nothing on other devices.</summary>
+    private static void WriteCounters(StepProfile profile, TextWriter output)
+    {
+        var counted = profile.Entries.Where(e => e.Counters is not null).OrderByDescending(e => e.Counters!.WarpInstructions).ToArray();
+        if (counted.Length == 0) return;
+        output.WriteLine();
+        output.WriteLine($"{"counted in a step",-36} {"",12} {"active",7} {"diverging",9} | {"global loads",-28} | {"global stores",-28} | {"shared",-21}");
+        output.WriteLine($"{"kernel",-36} {"instructions",12} {"lanes",7} {"branches",9} | {Traffic} | {Traffic} | {"requests",10} {"conflicts",10}");
+        foreach (var entry in counted)
+        {
+            var counters = entry.Counters!;
+            double divergent = counters.Branches == 0 ? 0 : (double)counters.DivergentBranches / counters.Branches;
+            output.WriteLine($"{entry.Name,-36} {counters.WarpInstructions / profile.Steps,12} {counters.ActiveLanes,7:0.0%} {divergent,9:0.0%} | {Row(counters.Loads)} | {Row(counters.Stores)} | "
+                + $"{counters.SharedRequests / profile.Steps,10} {counters.BankConflicts / profile.Steps,10}");
+        }
+        output.WriteLine("Instructions are PTX, one for each warp of 32. A request is one warp's access; sectors are of 32 bytes: 4 for 32 neighbouring numbers.");
+
+        string Row(GlobalTraffic traffic) =>
+            $"{traffic.Bytes / 1e6 / profile.Steps,9:0.000} {traffic.SectorsPerRequest,8:0.0} {traffic.DistinctSectors * (double)KernelCounters.SectorBytes / 1e6 / profile.Steps,9:0.000}";
+    }
+
+    private const string Traffic = "       MB sect/req   distinct";
 }

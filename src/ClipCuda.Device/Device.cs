@@ -43,6 +43,9 @@ public abstract class Device : IDisposable
     /// <summary>Bytes that can still be allocated, as far as the system says; limits of control groups count.</summary>
     public abstract long FreeBytes { get; }
 
+    /// <summary>Whether kernels are held to the bounds of buffers: then whoever allocates should not round sizes up.</summary>
+    public virtual bool ChecksBounds => false;
+
     private protected IReadOnlyCollection<DeviceBuffer> Live => _live;
 
     /// <summary>Buffers allocated since the device was opened; a steady state adds none.</summary>

@@ -1,10 +1,11 @@
 using System.Diagnostics;
+using ClipCuda.Ptx;
 
 namespace ClipCuda.Devices;
 
 /// <summary>
 /// Where a device's time goes: seconds and calls a kernel and a GEMM shape. Set <see cref="Device.Profile"/> and it fills; every call is then
-/// waited for, so that its time is its own.
+/// waited for, so that its time is its own. <c>cpu:check</c> also counts what its kernels do.
 /// </summary>
 public sealed class DeviceProfile
 {
@@ -20,7 +21,7 @@ public sealed class DeviceProfile
     internal void Add(string name, bool isGemm, long startTicks, double flops)
     {
         double seconds = Stopwatch.GetElapsedTime(startTicks).TotalSeconds;
-        if (!_entries.TryGetValue(name, out var entry)) _entries.Add(name, entry = new Entry(name, isGemm));
+        var entry = Find(name, isGemm);
         entry.Calls++;
         entry.Seconds += seconds;
         entry.Flops += flops;
@@ -28,6 +29,20 @@ public sealed class DeviceProfile
 
     /// <summary>Adds the operations of a kernel that multiplies matrices; its op says so after launching it.</summary>
     public void AddFlops(string kernel, double flops) => _entries[kernel].Flops += flops;
+
+    /// <summary>Adds what a launch counted.</summary>
+    internal void Count(string kernel, KernelCounters counters)
+    {
+        var entry = Find(kernel, isGemm: false);
+        if (entry.Counters is null) entry.Counters = counters;
+        else entry.Counters.Add(counters);
+    }
+
+    private Entry Find(string name, bool isGemm)
+    {
+        if (!_entries.TryGetValue(name, out var entry)) _entries.Add(name, entry = new Entry(name, isGemm));
+        return entry;
+    }
 
     /// <summary>A kernel, by its entry name, or a GEMM, by its transposes and shape.</summary>
     public sealed class Entry(string name, bool isGemm)
@@ -42,5 +57,8 @@ public sealed class DeviceProfile
 
         /// <summary>Floating-point operations of a GEMM, and of kernels that multiply matrices where <see cref="AddFlops"/> was told of them.</summary>
         public double Flops { get; internal set; }
+
+        /// <summary>What a device that checks kernels counted in them, else null.</summary>
+        public KernelCounters? Counters { get; internal set; }
     }
 }

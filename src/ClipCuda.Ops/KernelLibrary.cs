@@ -26,14 +26,23 @@ public static class KernelLibrary
     /// <summary>The kernel of that entry name on a device.</summary>
     public static Kernel Kernel(this Device device, string entry)
     {
-        var loaded = LoadedByDevice.GetValue(device, _ => new Dictionary<string, Kernel>(StringComparer.Ordinal));
+        var loaded = Loaded(device);
         if (loaded.TryGetValue(entry, out var kernel)) return kernel;
         string module = entry[..entry.IndexOf('_', StringComparison.Ordinal)];
-        foreach (var found in device.LoadModule(module + Suffix, ReadPtx(module)).Kernels) loaded[found.Name] = found;
+        device.Use(device.LoadModule(module + Suffix, ReadPtx(module)));
         return loaded.TryGetValue(entry, out kernel)
             ? kernel
             : throw new DeviceException($"PTX module '{module}{Suffix}' has no entry '{entry}'.");
     }
+
+    /// <summary>From now on a device's ops find the kernels of a module by their names; if none is given, the embedded one is taken at first need.</summary>
+    internal static void Use(this Device device, KernelModule module)
+    {
+        foreach (var kernel in module.Kernels) Loaded(device)[kernel.Name] = kernel;
+    }
+
+    private static Dictionary<string, Kernel> Loaded(Device device) =>
+        LoadedByDevice.GetValue(device, _ => new Dictionary<string, Kernel>(StringComparer.Ordinal));
 
     /// <summary>The PTX text of an embedded module; the same string every time.</summary>
     public static string ReadPtx(string module) => Texts.GetOrAdd(module, Read);

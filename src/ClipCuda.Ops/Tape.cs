@@ -180,8 +180,8 @@ public sealed class Tape(Device device, bool recording = true) : IDisposable
 
     private DeviceBuffer Rent(long bytes)
     {
-        // Equal sizes recur every step; rounding lets neighbours share a pool entry.
-        long size = Math.Max(256, (bytes + 255) & ~255L);
+        // Equal sizes recur every step; rounding lets neighbours share a pool entry, but would hide an access past the end.
+        long size = Device.ChecksBounds ? bytes : Math.Max(256, (bytes + 255) & ~255L);
         var buffer = _pool.TryGetValue(size, out var stack) && stack.TryPop(out var pooled) ? pooled : Device.Allocate(size, "activation");
         _rented.Add(buffer);
         return buffer;

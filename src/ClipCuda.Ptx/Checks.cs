@@ -1,3 +1,5 @@
+using System.Numerics;
+
 namespace ClipCuda.Ptx;
 
 /// <summary>Whether a program checks every access; a type, so that the unchecked engine holds no trace of it.</summary>
@@ -36,6 +38,9 @@ internal sealed unsafe class SharedChecker(MemoryMap map, long stepLimit)
     private long _steps;
     private bool _atomic;
 
+    /// <summary>If set, what runs is counted into it.</summary>
+    public KernelCounters? Counters { get; set; }
+
     public void StartBlock(int sharedBytes)
     {
         _bytes = sharedBytes;
@@ -55,6 +60,7 @@ internal sealed unsafe class SharedChecker(MemoryMap map, long stepLimit)
     public void CountStep(WarpGroup group, in Instruction at)
     {
         if (++_steps > stepLimit) throw group.Fault(at, $"still running after {stepLimit} instructions", 0);
+        Counters?.Step(group.Lanes, at);
     }
 
     public void Read(ref Lanes lanes, in Instruction i, int bytes, bool shared) => Check(ref lanes, i, bytes, shared, write: false);
@@ -74,6 +80,7 @@ internal sealed unsafe class SharedChecker(MemoryMap map, long stepLimit)
     {
         long* addresses = (long*)(lanes.Registers + i.A);
         var group = lanes.Group;
+        if (Counters is not null) Count(ref lanes, addresses, i.Immediate, bytes, shared, write);
         for (int lane = 0; lane < Lanes.Count; lane++)
         {
             if (!lanes.IsActive(lane)) continue;
@@ -96,6 +103,25 @@ internal sealed unsafe class SharedChecker(MemoryMap map, long stepLimit)
                 if (write) CheckSharedWrite(group, i, lane, warp, at);
                 else CheckSharedRead(group, i, lane, warp, at);
             }
+        }
+    }
+
+    private void Count(ref Lanes lanes, long* addresses, long shift, int bytes, bool shared, bool write)
+    {
+        Span<long> offsets = stackalloc long[Lanes.WarpLanes], global = stackalloc long[Lanes.WarpLanes];
+        for (int warp = 0; warp < Lanes.Warps; warp++)
+        {
+            int count = 0;
+            offsets.Fill(-1);
+            for (uint left = lanes.WarpMask(warp); left != 0; left &= left - 1)
+            {
+                int lane = BitOperations.TrailingZeroCount(left), thread = warp * Lanes.WarpLanes + lane;
+                long address = addresses[thread] + shift, offset = shared ? address : address - (long)lanes.Shared;
+                if (offset >= 0 && offset + bytes <= _bytes) offsets[lane] = offset;
+                else if (!shared && !lanes.Group.IsLocal(address, bytes, thread)) global[count++] = address;
+            }
+            Counters!.CountShared(offsets, bytes);
+            Counters.CountGlobal(global[..count], bytes, write, map);
         }
     }
 

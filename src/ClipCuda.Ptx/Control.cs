@@ -168,7 +168,7 @@ internal static unsafe class Control
     }
 
     /// <summary>The active lanes for which an instruction's guard holds.</summary>
-    private static (ulong Low, ulong High) Taken(in Lanes lanes, in Instruction i)
+    internal static (ulong Low, ulong High) Taken(in Lanes lanes, in Instruction i)
     {
         var (low, high) = Lanes.Collect(lanes.Registers + i.A);
         return i.Negated ? (~low & lanes.MaskLow, ~high & lanes.MaskHigh) : (low & lanes.MaskLow, high & lanes.MaskHigh);

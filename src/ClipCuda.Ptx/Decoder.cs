@@ -45,13 +45,13 @@ internal sealed unsafe class Decoder
         {
             _at = source[i];
             positions[i] = _code.Count;
-            if (meetings.Contains(i)) Emit(i, &Control.Meet);
+            if (meetings.Contains(i)) EmitMarker(i, &Control.Meet);
             if (_at.Guard >= 0 && !ControlFlow.IsBranch(_at) && _at.Opcode is not ("ret" or "exit"))
                 Emit(i, &Control.Guarded, a: _file.Offset(_at.Guard), negated: _at.GuardNegated, target: _code.Count + 2);
             DecodeOne(i);
         }
         positions[source.Count] = _code.Count;
-        Emit(source.Count, &Control.Exit);
+        EmitMarker(source.Count, &Control.Exit);
         foreach (int i in _branches)
         {
             var instruction = _code[i];
@@ -394,6 +394,9 @@ internal sealed unsafe class Decoder
             Negated = negated,
             Immediate = immediate,
         });
+
+    private void EmitMarker(int origin, delegate*<ref Lanes, in Instruction, void> handler) =>
+        _code.Add(new Instruction { Full = handler, Masked = handler, Origin = origin, IsMarker = true });
 
     private PtxException Error(string what) => new($"{_entry.Module}({_at.Line},{_at.Column}): {what} (kernel {_entry.Name}).");
 

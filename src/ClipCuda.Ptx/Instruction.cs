@@ -31,6 +31,9 @@ internal unsafe struct Instruction
 
     public bool Negated;
 
+    /// <summary>Stands for no instruction of the entry: a meeting place, or the end.</summary>
+    public bool IsMarker;
+
     /// <summary>Index into the entry's instructions, for error messages.</summary>
     public int Origin;
 }

@@ -8,9 +8,13 @@ namespace ClipCuda.Ptx;
 /// </summary>
 public sealed unsafe class KernelProgram
 {
+    /// <summary>What no block that ends comes near.</summary>
+    public const long DefaultStepLimit = 200_000_000;
+
     private readonly PtxEntry _entry;
     private readonly MemoryMap? _map;
     private readonly long _stepLimit;
+    private readonly bool _backwards;
     private readonly Instruction[] _code;
     private readonly RegisterFile _file;
 
@@ -23,6 +27,7 @@ public sealed unsafe class KernelProgram
         _stepLimit = stepLimit;
         _entry = entry;
         _map = checks;
+        _backwards = !entry.HasAtomics;
         _groupThreads = entry.HasAtomics || entry.HasNamedBarriers ? Lanes.WarpLanes : Lanes.Count;
         (_code, _file) = Decoder.Decode(entry, checks is not null);
     }
@@ -30,7 +35,7 @@ public sealed unsafe class KernelProgram
     /// <summary>Prepares an entry; with a map every access is checked against it.</summary>
     /// <param name="stepLimit">Instructions of 128 lanes that a block may take when it is checked; more, and the kernel counts as one that never ends.</param>
     /// <exception cref="PtxException">The entry holds an instruction that is not supported; names its line.</exception>
-    public static KernelProgram Create(PtxEntry entry, MemoryMap? checks, long stepLimit = 200_000_000) => new(entry, checks, stepLimit);
+    public static KernelProgram Create(PtxEntry entry, MemoryMap? checks, long stepLimit = DefaultStepLimit) => new(entry, checks, stepLimit);
 
     /// <summary>Dynamic shared memory follows the static one, aligned for vector access.</summary>
     internal static int DynamicSharedStart(PtxEntry entry) => (entry.StaticSharedBytes + 127) / 128 * 128;
@@ -43,19 +48,27 @@ public sealed unsafe class KernelProgram
         return found;
     }
 
-    /// <summary>Runs blocks [firstBlock, firstBlock + blockCount) of the grid, x fastest, one after another.</summary>
+    /// <inheritdoc cref="Run(in LaunchShape, byte*, long, long, KernelCounters?)"/>
+    public void Run(in LaunchShape shape, byte* parameters, long firstBlock, long blockCount) => Run(shape, parameters, firstBlock, blockCount, counters: null);
+
+    /// <summary>
+    /// Runs blocks [firstBlock, firstBlock + blockCount) of the grid, x fastest, one after another; with checks from the last to the first, if there are no
+    /// atomics: a kernel may not rely on an order, and one that does gives other results there.
+    /// </summary>
     /// <param name="parameters">The argument block, laid out as <see cref="PtxEntry.Parameters"/> says.</param>
+    /// <param name="counters">Where to count what runs; a program without checks counts nothing.</param>
     /// <exception cref="PtxException">A check failed, or the kernel broke a rule; one line that says where.</exception>
-    public void Run(in LaunchShape shape, byte* parameters, long firstBlock, long blockCount)
+    public void Run(in LaunchShape shape, byte* parameters, long firstBlock, long blockCount, KernelCounters? counters)
     {
         int threads = (int)shape.Block.Count;
         int sharedBytes = DynamicSharedStart(_entry) + shape.DynamicSharedBytes;
         if (!_idle.TryTake(out var workspace)) workspace = new Workspace();
         workspace.Prepare(this, shape, threads, sharedBytes);
-        for (long block = firstBlock; block < firstBlock + blockCount; block++)
+        if (workspace.Checker is { } checker) checker.Counters = counters;
+        for (long i = 0; i < blockCount; i++)
         {
-            if (_map is null) RunBlock<Unchecked>(workspace, shape, threads, sharedBytes, parameters, block);
-            else RunBlock<Checked>(workspace, shape, threads, sharedBytes, parameters, block);
+            if (_map is null) RunBlock<Unchecked>(workspace, shape, threads, sharedBytes, parameters, firstBlock + i);
+            else RunBlock<Checked>(workspace, shape, threads, sharedBytes, parameters, _backwards ? firstBlock + blockCount - 1 - i : firstBlock + i);
         }
         _idle.Add(workspace);
     }

@@ -7,6 +7,7 @@ namespace ClipCuda.Ptx;
 public sealed class MemoryMap
 {
     private readonly SortedList<ulong, Region> _regions = [];
+    private int _launches;
 
     public void Add(ulong start, long bytes, string label) => _regions.Add(start, new Region(start, bytes, label));
 
@@ -26,12 +27,23 @@ public sealed class MemoryMap
         return region.Written.AsSpan(checked((int)(start - region.Start)), checked((int)bytes)).IndexOf(false);
     }
 
+    /// <summary>A number for a launch whose sectors are counted.</summary>
+    public int StartLaunch() => ++_launches;
+
+    /// <summary>Whether a launch reads, or writes, the sector of an address for the first time; false of what lies in no region.</summary>
+    internal bool IsFirstTouch(ulong address, bool write, int launch)
+    {
+        if (Find(address) is not { } region || address - region.Start >= (ulong)region.Bytes) return false;
+        int sector = (int)(address / KernelCounters.SectorBytes - region.Start / KernelCounters.SectorBytes);
+        return Interlocked.Exchange(ref region.Touches(write)[sector], launch) != launch;
+    }
+
     /// <summary>Null if the access is fine (a write is noted), else what is wrong with it.</summary>
     internal string? Check(ulong address, int bytes, bool write)
     {
         if (Find(address) is not { } region) return $"at 0x{address:x}, in no buffer";
-        long offset = (long)(address - region.Start);
-        if (offset + bytes > region.Bytes)
+        ulong offset = address - region.Start; // may exceed 2⁶³: addresses that a wrong kernel computes are anywhere
+        if (offset > (ulong)region.Bytes || offset + (uint)bytes > (ulong)region.Bytes)
             return $"past the end of buffer '{region.Label}' (offset {offset} of {region.Bytes})";
         var written = region.Written.AsSpan((int)offset, bytes);
         if (write) written.Fill(true);
@@ -62,5 +74,14 @@ public sealed class MemoryMap
         public string Label { get; } = label;
 
         public bool[] Written { get; } = new bool[bytes];
+
+        private int[]? _read, _stored;
+
+        /// <summary>The last launch that read, or wrote, each sector.</summary>
+        public int[] Touches(bool write)
+        {
+            ref var touches = ref write ? ref _stored : ref _read;
+            return touches ?? Interlocked.CompareExchange(ref touches, new int[Bytes / KernelCounters.SectorBytes + 2], null) ?? touches;
+        }
     }
 }

@@ -29,6 +29,7 @@ internal sealed unsafe class CpuDevice : Device
     private Program _program;
     private LaunchShape _shape;
     private byte* _parameters;
+    private KernelCounters? _counters;
 
     /// <param name="threads">0 or less: one for each core this process may use.</param>
     public CpuDevice(int threads, CpuEngine engine)
@@ -45,7 +46,7 @@ internal sealed unsafe class CpuDevice : Device
         _map = check ? new MemoryMap() : null;
         _pool = new WorkerPool(threads > 0 ? threads : Environment.ProcessorCount);
         _gemm = new CpuGemm(_pool, vectorBits);
-        _runBlocks = (first, count) => _program.Run(_shape, _parameters, first, count);
+        _runBlocks = RunBlocks;
         Description = $"CPU, {_pool.Threads} thread{(_pool.Threads == 1 ? "" : "s")}, {engine.Description}";
     }
 
@@ -54,6 +55,8 @@ internal sealed unsafe class CpuDevice : Device
     public override string Description { get; }
 
     public override long FreeBytes => SystemMemory.FreeBytes();
+
+    public override bool ChecksBounds => _map is not null;
 
     /// <summary>A text that was loaded before, on any device, is not parsed and compiled again.</summary>
     public override KernelModule LoadModule(string name, string ptx) => new(this, Modules.GetValue(ptx, text => PtxModule.Parse(text, name)));
@@ -71,13 +74,17 @@ internal sealed unsafe class CpuDevice : Device
         {
             (_program, _shape) = (program, shape);
             _parameters = pinned;
+            _counters = Profile is not null && _map is not null ? new KernelCounters(kernel.Entry, _map.StartLaunch()) : null;
             long blocks = shape.Grid.Count;
             if (program.InOrder)
             {
-                program.Run(shape, pinned, 0, blocks);
-                return;
+                RunBlocks(0, blocks);
             }
-            _pool.Run(blocks, Math.Max(1, blocks / (8 * _pool.Threads)), _runBlocks);
+            else
+            {
+                _pool.Run(blocks, Math.Max(1, blocks / (8 * _pool.Threads)), _runBlocks);
+            }
+            if (_counters is not null) Profile!.Count(kernel.Name, _counters);
         }
     }
 
@@ -146,10 +153,24 @@ internal sealed unsafe class CpuDevice : Device
         }
     }
 
+    private void RunBlocks(long first, long count)
+    {
+        // Where accesses are checked, so is that nothing relies on the order of blocks: see KernelProgram.Run.
+        if (_map is not null && !_program.InOrder) first = _shape.Grid.Count - first - count;
+        if (_counters is not { } total)
+        {
+            _program.Run(_shape, _parameters, first, count, null);
+            return;
+        }
+        var counters = total.Another();
+        _program.Run(_shape, _parameters, first, count, counters);
+        lock (total) total.Add(counters);
+    }
+
     private Program Prepare(PtxEntry entry)
     {
         bool inOrder = entry.HasAtomics;
-        if (_engine.VectorBits == 0) return new Program(KernelProgram.Create(entry, _map), null, inOrder);
+        if (_engine.VectorBits == 0) return new Program(KernelProgram.Create(entry, _map, _engine.StepLimit), null, inOrder);
         if (CompiledProgram.TryCreate(entry, _engine.VectorBits, out string reason) is { } compiled) return new Program(null, compiled, inOrder);
         Console.Error.WriteLine($"Kernel {entry.Name} is interpreted, which is slower: {reason}.");
         return new Program(KernelProgram.Create(entry, null), null, inOrder);
@@ -213,10 +234,10 @@ internal sealed unsafe class CpuDevice : Device
     /// <param name="InOrder">Its blocks run one after another on one thread; see <see cref="PtxEntry.HasAtomics"/>, which looks at every instruction.</param>
     private readonly record struct Program(KernelProgram? Interpreted, CompiledProgram? Compiled, bool InOrder)
     {
-        public void Run(in LaunchShape shape, byte* parameters, long first, long count)
+        public void Run(in LaunchShape shape, byte* parameters, long first, long count, KernelCounters? counters)
         {
             if (Compiled is not null) Compiled.Run(shape, parameters, first, count);
-            else Interpreted!.Run(shape, parameters, first, count);
+            else Interpreted!.Run(shape, parameters, first, count, counters);
         }
     }
 }

@@ -1,11 +1,13 @@
 using System.Runtime.Intrinsics;
+using ClipCuda.Ptx;
 
 namespace ClipCuda.Devices;
 
 /// <summary>What runs kernels on a CPU, by the name that <c>--device</c> takes.</summary>
 /// <param name="VectorBits">Width of the vectors that kernels are compiled to; 0 for the interpreter.</param>
 /// <param name="Checks">Every access is checked.</param>
-internal sealed record CpuEngine(string DeviceName, int VectorBits, bool Checks = false)
+/// <param name="StepLimit">Where kernels are checked, instructions that a block may take; see <see cref="KernelProgram.Create"/>.</param>
+internal sealed record CpuEngine(string DeviceName, int VectorBits, bool Checks = false, long StepLimit = KernelProgram.DefaultStepLimit)
 {
     /// <summary>The widest vectors that this machine is fast with.</summary>
     public static CpuEngine Fastest { get; } = new("cpu", Vector512.IsHardwareAccelerated ? 512 : Vector256.IsHardwareAccelerated ? 256 : 128);

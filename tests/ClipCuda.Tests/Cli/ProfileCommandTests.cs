@@ -22,6 +22,21 @@ public sealed class ProfileCommandTests
         Assert.That(lines[^1], Does.StartWith("A step takes ").And.Contain("the median of 2"));
     }
 
+    /// <summary>Adam reads four arrays and writes three, each a multiple of a sector.</summary>
+    [Test]
+    public void Counts_what_kernels_do_where_they_are_checked()
+    {
+        var run = CommandLine.Run([.. Tiny, "--steps", "1", "--device", "cpu:check"]);
+        Assert.That((run.ExitCode, run.Error), Is.EqualTo((0, "")));
+        string[] counted = [.. run.Output.Split('\n').SkipWhile(line => !line.StartsWith("counted in a step", StringComparison.Ordinal)).Skip(2)];
+        string[] adamw = counted.Single(line => line.StartsWith("adamw_step ", StringComparison.Ordinal)).Split(' ', StringSplitOptions.RemoveEmptyEntries);
+        double[] numbers = [.. adamw.Where(cell => double.TryParse(cell, System.Globalization.CultureInfo.InvariantCulture, out _)).Select(cell => double.Parse(cell, System.Globalization.CultureInfo.InvariantCulture))];
+        Assert.That(numbers, Has.Length.EqualTo(9));
+        Assert.That(numbers[0], Is.Positive);
+        Assert.That(numbers[3] / numbers[6], Is.EqualTo(4.0 / 3).Within(5).Percent);
+        Assert.That(CommandLine.Run([.. Tiny, "--steps", "1"]).Output, Does.Not.Contain("counted in a step"));
+    }
+
     [Test]
     public void Refuses_no_steps() => Assert.That(CommandLine.Run([.. Tiny, "--steps", "0"]).ExitCode, Is.EqualTo(2));
 }

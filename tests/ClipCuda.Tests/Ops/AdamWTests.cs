@@ -1,4 +1,3 @@
-using ClipCuda.Devices;
 using ClipCuda.Ops;
 
 namespace ClipCuda.Tests.Ops;
@@ -12,14 +11,20 @@ public sealed class AdamWTests
     [TestCase("cpu", 1)]
     [TestCase("cpu", 2)]
     [TestCase("cpu:check", 2)]
-    public void Four_steps_match_the_reference_with_and_without_decay(string engine, int threads)
+    public void Four_steps_match_the_reference_with_and_without_decay(string engine, int threads) => Check(engine, threads, plain: 67, decaying: 300);
+
+    /// <summary>A block takes 256 elements eight times: once for each, decay ends there, and with it the last block ends there.</summary>
+    [Test]
+    public void Four_steps_match_the_reference_in_every_part_of_a_block([Range(0, 7)] int part) => Check("cpu:check", 1, plain: 2048, decaying: 256 * part + 64);
+
+    private static void Check(string engine, int threads, int plain, int decaying)
     {
         var random = new Random(5);
-        int[] counts = [67, 300];
+        int[] counts = [plain, decaying];
         float[][] values = [.. counts.Select(n => Draw(random, n))];
         double[][] expected = [.. counts.Select((_, i) => Array.ConvertAll(values[i], x => (double)x))], m = [.. counts.Select(n => new double[n])], v = [.. counts.Select(n => new double[n])];
-        using var device = Device.Open(engine, threads);
-        using var parameters = new ParameterSet(device, [new ParameterSpec("bias", [67], Decays: false), new ParameterSpec("weight", [3, 100], Decays: true)]);
+        using var device = OpDevices.Open(engine, threads);
+        using var parameters = new ParameterSet(device, [new ParameterSpec("bias", [plain], Decays: false), new ParameterSpec("weight", [decaying], Decays: true)]);
         using var norm = new GradientNorm(parameters);
         using var optimizer = new AdamW(parameters, Beta1, Beta2, Epsilon, Decay);
         for (int i = 0; i < 2; i++) parameters[parameters.Names[i]].Upload(values[i]);
@@ -35,13 +40,13 @@ public sealed class AdamWTests
         Assert.That(optimizer.StepCount, Is.EqualTo(4));
         // Each update is below 2·lr and carries a few relative roundings, 2e-6 with the norm's; the value rounds by 2^-24 a step.
         for (int i = 0; i < 2; i++) Numbers.AssertClose(parameters[parameters.Names[i]].ToArray(), expected[i], 4 * 6e-8, 2.1e-2 * 2 * 4e-6, parameters.Names[i]);
-        Assert.That(parameters.Values.ToArray()[300..320], Is.All.Zero, "gaps stay zero");
+        Assert.That(parameters.Values.ToArray()[decaying..((decaying + 63) / 64 * 64)], Is.All.Zero, "gaps stay zero");
     }
 
     [Test]
     public void Moments_that_would_be_denormal_become_zero()
     {
-        using var device = Device.Open("cpu", 1);
+        using var device = OpDevices.Open("cpu", 1);
         using var parameters = new ParameterSet(device, [new ParameterSpec("p", [2], Decays: false)]);
         using var norm = new GradientNorm(parameters);
         using var optimizer = new AdamW(parameters, Beta1, Beta2, Epsilon, Decay);
@@ -51,6 +56,33 @@ public sealed class AdamWTests
         optimizer.Step(1f, norm.Result);
         Assert.That(parameters["p"].ToArray()[0], Is.Zero);
         Assert.That(parameters["p"].ToArray()[1], Is.EqualTo(-5e-24f).Within(0.001).Percent);
+    }
+
+    /// <summary>Around 2^-126 in every part of a block; with these betas the moments are exact.</summary>
+    [Test]
+    public void Moments_down_to_the_smallest_normal_number_stay()
+    {
+        const float Half = 0.5f, ThreeQuarters = 0.75f, Tiny = 1e-20f;
+        double smallest = Math.ScaleB(1, -126);
+        // First moments of 1/2, 1 and 3/2 times 2^-126, whose squares vanish; second moments of 1/4, 1 and 9/4 times 2^-126.
+        float[] gradients = [.. ((double[])[smallest, 2 * smallest, -3 * smallest, Math.ScaleB(1, -63), Math.ScaleB(1, -62), Math.ScaleB(-1.5, -62)]).Select(g => (float)g)];
+        using var device = OpDevices.Open("cpu:check", 1);
+        using var parameters = new ParameterSet(device, [new ParameterSpec("p", [2048], Decays: false)]);
+        using var norm = new GradientNorm(parameters);
+        using var optimizer = new AdamW(parameters, Half, ThreeQuarters, Tiny, Decay);
+        float[] g = [.. Enumerable.Range(0, 2048).Select(i => gradients[i % gradients.Length])];
+        parameters["p"].Gradient!.Upload(g);
+        norm.Compute(0);
+        optimizer.Step(1f, norm.Result);
+        float[] p = parameters["p"].ToArray();
+        for (int i = 0; i < p.Length; i++)
+        {
+            double m = 0.5 * g[i], v = 0.25 * g[i] * g[i];
+            if (Math.Abs(m) < smallest) m = 0;
+            if (v < smallest) v = 0;
+            double expected = -2 * m / (2 * Math.Sqrt(v) + Tiny); // lr / (1 − β1) = 2, 1 / √(1 − β2) = 2
+            Assert.That(p[i], Is.EqualTo(expected).Within(Math.Abs(expected) * 4e-7), $"element {i}, gradient {g[i]}"); // six roundings
+        }
     }
 
     private static void Reference(double[] p, double[] m, double[] v, float[] g, double clip, double rate, double decay, int step)

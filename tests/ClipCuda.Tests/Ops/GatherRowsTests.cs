@@ -1,4 +1,3 @@
-using ClipCuda.Devices;
 using ClipCuda.Ops;
 
 namespace ClipCuda.Tests.Ops;
@@ -23,7 +22,7 @@ public sealed class GatherRowsTests
     [Test]
     public void A_position_outside_the_sequence_is_refused()
     {
-        using var device = Device.Open("cpu", 1);
+        using var device = OpDevices.Open("cpu", 1);
         using var tape = new Tape(device);
         Assert.That(() => GatherRows.Forward(tape, tape.Allocate(2, 3, 4), 0, 3), Throws.ArgumentException.With.Message.Contains("Position 3 lies outside a sequence of 3"));
     }

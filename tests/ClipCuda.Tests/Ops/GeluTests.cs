@@ -1,4 +1,3 @@
-using ClipCuda.Devices;
 using ClipCuda.Ops;
 
 namespace ClipCuda.Tests.Ops;
@@ -28,7 +27,7 @@ public sealed class GeluTests
     {
         // y = u·Φ(u) with u = x, so Φ's error shows relative to u on the right half, and absolutely on the left.
         float[] x = [.. Enumerable.Range(-6000, 12001).Select(i => i / 1000f)];
-        using var device = Device.Open("cpu", 1);
+        using var device = OpDevices.Open("cpu", 1);
         using var tape = new Tape(device, recording: false);
         float[] y = Gelu.Forward(tape, tape.Input(x, 1, x.Length), bias: null).ToArray();
         for (int i = 0; i < x.Length; i++)
@@ -40,9 +39,47 @@ public sealed class GeluTests
     }
 
     [Test]
+    public void Output_and_derivative_are_right_far_out_too()
+    {
+        float[] x = [.. Enumerable.Range(-4000, 8001).Select(i => i / 200f)];
+        using var device = OpDevices.Open("cpu", 1);
+        using var tape = new Tape(device);
+        float[] actual = [];
+        var input = tape.Allocate(1, x.Length);
+        input.Upload(x);
+        tape.Record(input, () => actual = tape.GradientOf(input).ToArray());
+        var output = Gelu.Forward(tape, input, bias: null);
+        float[] y = output.ToArray();
+        tape.Backward(output, [.. Enumerable.Repeat(1f, x.Length)]);
+        for (int i = 0; i < x.Length; i++)
+        {
+            double u = x[i], product = u * Math.Exp(-u * u / 2) / Math.Sqrt(2 * Math.PI);
+            // Φ to 2 ulp of erf, halved, and two roundings; φ by five roundings and those of exp's argument, u² times its own.
+            double allowed = Math.ScaleB(1, -24) * (1 + 2 + (6 + u * u) * Math.Abs(product));
+            Assert.That(Math.Abs(actual[i] - (Cdf(u) + product)), Is.LessThanOrEqualTo(allowed), $"at {u}");
+            Assert.That(Math.Abs(y[i] - u * Cdf(u)), Is.LessThanOrEqualTo(Math.Abs(u) * 4 * Math.ScaleB(1, -24)), $"output at {u}");
+        }
+    }
+
+    [Test]
+    public void A_value_that_is_no_number_shows_in_the_output_and_in_the_gradient()
+    {
+        using var device = OpDevices.Open("cpu:check", 1);
+        using var tape = new Tape(device);
+        float[] gradient = [];
+        var x = tape.Allocate(1, 2);
+        x.Upload([float.NaN, 0]);
+        tape.Record(x, () => gradient = tape.GradientOf(x).ToArray());
+        var y = Gelu.Forward(tape, x, bias: null);
+        Assert.That(y.ToArray(), Is.EqualTo(new[] { float.NaN, 0 }));
+        tape.Backward(y, 1, 1);
+        Assert.That(gradient, Is.EqualTo(new[] { float.NaN, 0.5f }));
+    }
+
+    [Test]
     public void Far_tails_are_zero_and_the_identity()
     {
-        using var device = Device.Open("cpu:check", 1);
+        using var device = OpDevices.Open("cpu:check", 1);
         using var tape = new Tape(device, recording: false);
         Assert.That(Gelu.Forward(tape, tape.Input([-30f, 30f, -1e30f, 1e30f], 1, 4), bias: null).ToArray(), Is.EqualTo(new[] { 0f, 30f, 0f, 1e30f }));
     }

@@ -1,4 +1,3 @@
-using ClipCuda.Devices;
 using ClipCuda.Ops;
 
 namespace ClipCuda.Tests.Ops;
@@ -19,7 +18,7 @@ public sealed class L2NormalizeTests
     [Test]
     public void A_zero_row_stays_zero_and_passes_a_finite_gradient()
     {
-        using var device = Device.Open("cpu:check", 1);
+        using var device = OpDevices.Open("cpu:check", 1);
         using var tape = new Tape(device);
         float[] gradient = [];
         var x = tape.Allocate(1, 3);
@@ -31,10 +30,28 @@ public sealed class L2NormalizeTests
         Assert.That(gradient, Is.EqualTo(new[] { 1e12f, 2e12f, 3e12f }));
     }
 
+    /// <summary>Below a norm of 1e-12 the divisor is 1e-12, and no longer depends on the row.</summary>
+    [TestCase(0.7e-12f, 0.7f, 1e12f)]
+    [TestCase(2e-12f, 1f, 0f)]
+    public void A_very_short_row_is_divided_by_the_smallest_norm(float value, float output, float gradientAlong)
+    {
+        using var device = OpDevices.Open("cpu:check", 1);
+        using var tape = new Tape(device);
+        float[] gradient = [];
+        var x = tape.Allocate(1, 2);
+        x.Upload([value, 0]);
+        tape.Record(x, () => gradient = tape.GradientOf(x).ToArray());
+        var y = L2Normalize.Forward(tape, x);
+        Assert.That(y.ToArray(), Is.EqualTo(new[] { output, 0 }).Within(1e-6f));
+        tape.Backward(y, 1, 1);
+        // dx = r · (dy − y · y·dy): 0 along the row itself, where rounding leaves 2^-23 of r.
+        Assert.That(gradient, Is.EqualTo(new[] { gradientAlong, Math.Min(1e12f, 1 / value) }).Within(1e12f * 2e-7f));
+    }
+
     [Test]
     public void A_row_with_a_value_that_is_no_number_is_none_throughout_and_the_others_are_untouched()
     {
-        using var device = Device.Open("cpu:check", 1);
+        using var device = OpDevices.Open("cpu:check", 1);
         using var tape = new Tape(device, recording: false);
         float[] y = L2Normalize.Forward(tape, tape.Input([3, float.NaN, 4, 0], 2, 2)).ToArray();
         Assert.That(y, Is.EqualTo(new[] { float.NaN, float.NaN, 1, 0 }));

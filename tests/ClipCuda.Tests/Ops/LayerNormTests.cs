@@ -1,4 +1,3 @@
-using ClipCuda.Devices;
 using ClipCuda.Ops;
 
 namespace ClipCuda.Tests.Ops;
@@ -8,11 +7,18 @@ public sealed class LayerNormTests
     // A lane adds width/32 terms and a warp tree five more, each rounding by 2^-24 of sums below 3 times the largest output: (7 + 5)·3·6e-8.
     private const double Forward = 2.5e-6;
 
-    // dx subtracts two such means and multiplies by rstd; column sums over at most 131 rows.
+    // dx subtracts two such means and multiplies by rstd; column sums over at most 1,025 rows in runs of 17.
     private const double Gradient = 1e-5;
 
+    /// <summary>Runs of 16 rows at most: 1, 4, 7 and 9 of them, of which 4 are read at a time.</summary>
     [Test]
-    public void Matches_the_reference_and_its_gradients([Values(1, 5, 131)] int rows, [Values(2, 31, 32, 33, 197)] int width) => new OpTest
+    public void Matches_the_reference_and_its_gradients([Values(1, 4, 5, 64, 112, 131)] int rows, [Values(2, 31, 32, 33, 197)] int width) => Check(rows, width);
+
+    /// <summary>Runs of 17 rows, of which every second begins at an odd row.</summary>
+    [Test]
+    public void Sums_of_columns_are_right_over_runs_of_an_odd_length() => Check(rows: 1025, width: 3);
+
+    private static void Check(int rows, int width) => new OpTest
     {
         Inputs = [OpInput.Activation("x", [rows, width], scale: 2), OpInput.Parameter("weight", [width]), OpInput.Parameter("bias", [width])],
         Op = (tape, t) => LayerNorm.Forward(tape, t[0], t[1], t[2]),
@@ -41,7 +47,7 @@ public sealed class LayerNormTests
     [Test]
     public void A_large_mean_costs_no_accuracy_of_the_variance()
     {
-        using var device = Device.Open("cpu:check", 1);
+        using var device = OpDevices.Open("cpu:check", 1);
         using var tape = new Tape(device, recording: false);
         float[] x = [4096, 4097, 4098, 4099], weight = [1, 2, 3, 4], bias = [0, 0, 0, 1];
         float[] y = LayerNorm.Forward(tape, tape.Input(x, 1, 4), tape.Input(weight, 4), tape.Input(bias, 4)).ToArray();
@@ -52,7 +58,7 @@ public sealed class LayerNormTests
     [Test]
     public void Wrong_shapes_are_named()
     {
-        using var device = Device.Open("cpu", 1);
+        using var device = OpDevices.Open("cpu", 1);
         using var tape = new Tape(device);
         var x = tape.Allocate(2, 3);
         Assert.That(() => LayerNorm.Forward(tape, x, tape.Allocate(4), tape.Allocate(3)), Throws.ArgumentException.With.Message.Contains("[4], expected [3]"));

@@ -1,4 +1,3 @@
-using ClipCuda.Devices;
 using ClipCuda.Ops;
 
 namespace ClipCuda.Tests.Ops;
@@ -9,6 +8,8 @@ public sealed class PatchEmbeddingTests
     [TestCase(3, 6, 8, 2, 7)]
     [TestCase(2, 10, 5, 5, 131)]
     [TestCase(2, 7, 7, 7, 129)]
+    [TestCase(4, 4, 2, 2, 3)]
+    [TestCase(11, 4, 2, 2, 3)]
     public void Matches_the_reference_and_its_gradients(int batch, int height, int imageWidth, int patch, int width)
     {
         int sequence = 1 + height / patch * (imageWidth / patch);
@@ -28,7 +29,7 @@ public sealed class PatchEmbeddingTests
     [Test]
     public void An_image_that_patches_do_not_tile_is_refused()
     {
-        using var device = Device.Open("cpu", 1);
+        using var device = OpDevices.Open("cpu", 1);
         using var tape = new Tape(device);
         Assert.That(
             () => PatchEmbedding.Forward(tape, tape.Allocate(1, 3, 8, 9), tape.Allocate(2, 3, 4, 4), tape.Allocate(2), tape.Allocate(5, 2)),

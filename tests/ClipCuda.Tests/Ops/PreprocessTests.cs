@@ -1,4 +1,3 @@
-using ClipCuda.Devices;
 using ClipCuda.Ops;
 
 namespace ClipCuda.Tests.Ops;
@@ -24,7 +23,7 @@ public sealed class PreprocessTests
             for (int i = 0; i < width * height * 3; i++) bytes.Add((byte)(random.Next(3) == 0 ? random.Next(256) : 255 * random.Next(2)));
         }
         byte[] rgb = [.. bytes];
-        using var device = Device.Open(engine, threads);
+        using var device = OpDevices.Open(engine, threads);
         using var tape = new Tape(device, recording: false);
         using var preprocess = new Preprocess(device, Size, Mean, Deviation);
         var pixels = tape.Allocate(images.Count, 3, Size, Size);
@@ -44,7 +43,7 @@ public sealed class PreprocessTests
     [Test]
     public void A_second_batch_allocates_nothing()
     {
-        using var device = Device.Open("cpu", 1);
+        using var device = OpDevices.Open("cpu", 1);
         using var tape = new Tape(device, recording: false);
         using var preprocess = new Preprocess(device, 4, Mean, Deviation);
         var pixels = tape.Allocate(1, 3, 4, 4);
@@ -68,7 +67,7 @@ public sealed class PreprocessTests
     [Test]
     public void A_crop_outside_its_image_is_refused()
     {
-        using var device = Device.Open("cpu", 1);
+        using var device = OpDevices.Open("cpu", 1);
         using var tape = new Tape(device, recording: false);
         using var preprocess = new Preprocess(device, 4, Mean, Deviation);
         Assert.That(

@@ -1,4 +1,3 @@
-using ClipCuda.Devices;
 using ClipCuda.Ops;
 
 namespace ClipCuda.Tests.Ops;
@@ -23,7 +22,7 @@ public sealed class ResidualTests
     [Test]
     public void Adding_into_handles_a_tail([Values(1, 255, 257)] int count)
     {
-        using var device = Device.Open("cpu:check", 2);
+        using var device = OpDevices.Open("cpu:check", 2);
         using var tape = new Tape(device, recording: false);
         float[] a = [.. Enumerable.Range(0, count).Select(i => (float)i)], b = [.. Enumerable.Range(0, count).Select(i => 0.5f * i)];
         var target = tape.Input(a, count);
@@ -34,7 +33,7 @@ public sealed class ResidualTests
     [Test]
     public void Unequal_shapes_are_refused()
     {
-        using var device = Device.Open("cpu", 1);
+        using var device = OpDevices.Open("cpu", 1);
         using var tape = new Tape(device);
         Assert.That(() => Residual.Forward(tape, tape.Allocate(2, 3), tape.Allocate(3, 2), null), Throws.ArgumentException.With.Message.Contains("y has shape [3, 2], expected [2, 3]"));
     }

@@ -19,6 +19,7 @@ public sealed unsafe class ChecksTests
     [TestCase("st.global.v2.u32 [%rd2], {%r0, %r0};", "misaligned write of 8 bytes")]
     [TestCase("ld.global.u32 %r1, [%rd2];", "of uninitialised memory in buffer 'out'")]
     [TestCase("mov.u64 %rd4, 4096; ld.global.u32 %r1, [%rd4];", "read of 4 bytes at 0x1000, in no buffer")]
+    [TestCase("mov.u64 %rd4, -4096; ld.global.u32 %r1, [%rd4];", "read of 4 bytes past the end of buffer")]
     [TestCase("ld.shared.u32 %r1, [%rd1];", "read of uninitialised shared memory at offset 0")]
     [TestCase("st.shared.u32 [%rd1+4000], %r0;", "of 1024 bytes of shared memory")]
     [TestCase("trap;", "the kernel executed trap")]
@@ -59,8 +60,13 @@ public sealed unsafe class ChecksTests
     [Test]
     public void What_a_kernel_writes_another_may_read() => Run("st.global.u32 [%rd2], %r0; ld.global.u32 %r1, [%rd2];", grid: 2);
 
-    /// <summary>%r0 is the thread, %rd1 its byte offset in 1,024 bytes of shared memory, %rd2 and %rd3 its elements of out and in.</summary>
-    private static void Run(string body, int grid = 1, int threads = 32, long steps = 1_000_000)
+    /// <summary>The block that writes last is the first one.</summary>
+    [Test]
+    public void Blocks_run_from_the_last_to_the_first() =>
+        Assert.That(Run("mov.u32 %r1, %ctaid.x; ld.param.u64 %rd4, [out]; add.s32 %r1, %r1, 7; st.global.u32 [%rd4], %r1;", grid: 2), Is.EqualTo(7));
+
+    /// <summary>%r0 is the thread, %rd1 its byte offset in 1,024 bytes of shared memory, %rd2 and %rd3 its elements of out and in. Returns the first element of out.</summary>
+    private static uint Run(string body, int grid = 1, int threads = 32, long steps = 1_000_000)
     {
         var entry = PtxModule.Parse($$"""
             .version 6.3
@@ -97,5 +103,6 @@ public sealed unsafe class ChecksTests
         ((ulong*)parameters)[0] = (ulong)output;
         ((ulong*)parameters)[1] = (ulong)input;
         KernelProgram.Create(entry, map, steps).Run(new LaunchShape(grid, threads), parameters, 0, grid);
+        return *(uint*)output;
     }
 }

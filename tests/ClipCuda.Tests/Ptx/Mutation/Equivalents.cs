@@ -1,0 +1,93 @@
+using System.Text.RegularExpressions;
+
+namespace ClipCuda.Tests.Ptx.Mutation;
+
+/// <summary>
+/// Why no test can tell certain mutants from the kernel: each argument holds for the mutants whose CUDA line matches one pattern and whose change matches
+/// another. Lines go by their text, so that an edited kernel does not shift the arguments to other lines.
+/// </summary>
+internal static class Equivalents
+{
+    private static readonly (string File, string Line, string Change, string Argument)[] Arguments =
+    [
+        // Several lanes hold what one of them stores.
+        (@"gradientnorm|cliploss", @"^(if \(threadIdx\.x == 0\) (partial|\*loss|\*dlogit)|if \(threadIdx\.x != 0\) return)", "setp|bra (with its|without its) guard",
+            "every thread of the block holds the sum: whichever stores it, the same bits are stored"),
+        (@"reduce\.cuh", @"^if \(threadIdx\.x % WarpSize == 0\) scratch", "setp|bra", "every lane of the warp holds the sum: whichever stores it, the same bits are stored"),
+        (@"l2normalize|layernorm|attention|cliploss", @"^if \((threadIdx\.x % WarpSize|lane) == 0( && (query|row) < (shape\.sequence|batch))?\)", @"setp\.(eq|ne)\.s32|bra (with its|without its) guard",
+            "every lane of the warp holds the number: whichever stores it, the same bits are stored"),
+
+        // Loops that run at least once.
+        (@"bias|layernorm|positions|tokenembedding|preprocess|reduce", "^(for|dweight|dbias|dpositions)", @"^setp\.(ge\.s32 → setp\.gt|gt\.s32 → setp\.ge)\.s32|^guarded bra dropped|^bra without its guard|^mov\.(f32|b32) 0 → 1",
+            "the way round a loop of no passes: there is at least one row, run, chunk, caption and tap, so nobody takes it"),
+        (@"bias|layernorm", @"^if \(c >= (width|n)\) return", "another parameter", "the length of a run becomes the number of rows: the first run takes all of them and the others none, which is the same sum in another order"),
+        (@"patchembedding", @"^for \(int i = threadIdx\.x; i < 3 \* area; i \+= 128\) out\[i\] = 0", @"mov\.b32 0 → 1", "the bits of 1 are the float 1.4e-45, which the GEMM multiplies by weights: the class token's row changes by less than its last bit"),
+        (@"positions", @"^if \(c >= width\) return 0", @"mov\.f32 0 → 1", "nobody uses what columns beyond the width return"),
+
+        // A second barrier behind the last use.
+        (@"reduce\.cuh", "^__syncthreads", "bar.sync dropped", "it lets `scratch` be used again, and no block of this kernel sums twice"),
+        (@"reduce\.cuh", @"^for \(int warp = 0", @"add\.rn\.f32 → sub", "the first addition, to 0 or of 0: x − 0 = x + 0"),
+        (@"reduce\.cuh", @"^for \(int lane = 16", "clamp 31 → 15", "upper lanes get wrong sums, lane 0 does not, and only lane 0 stores"),
+
+        // Boundaries between formulas that agree there.
+        (@"math\.cuh", "^return !\\(a <= 88", @"setp\.(gtu|ltu|lt|gt)\.f32 → setp\.(geu|leu|le|ge)", "differs at the one float at which the exponential overflows or would be denormal, where both values are right to 1e-38 or within a bit of the largest float"),
+        (@"math\.cuh", @"^return t > 0\.927734375f", @"setp\.gt\.f32 → setp\.ge", "differs at the one float where both polynomials hold to an ulp"),
+        (@"l2normalize", "LargestReciprocal", @"setp\.gt\.f32 → setp\.ge", "differs where r is the bound itself, which it then becomes"),
+        (@"gradientnorm", @"^result\[1\] = factor > 1", @"setp\.gt\.f32 → setp\.ge", "differs where the factor is 1, which it then becomes"),
+        (@"cliploss", @"^\*logit_scale = value > 4", @"setp\.gt\.f32 → setp\.ge", "differs where the value is the bound itself, which it then becomes"),
+        (@"gradientnorm", @"^float factor", @"selp\.f32 1 → 2", "the next line makes any factor above 1 into 1"),
+
+        // The exponential of what is never positive, or never out of range.
+        (@"math\.cuh", "^return !\\(a <= 88", @"(add|sub)\.rn\.f32 (→|a, b)", "beyond the overflow a − ∞ stands for a + ∞: 1 / (1 − ∞) is a zero like 1 / (1 + ∞), and of NaN both are NaN"),
+        (@"math\.cuh", "^return !\\(a <= 88", @"add\.rn\.f32 Infinity|setp\.gtu\.f32 88\.72", "the argument is never positive here: only NaN comes to this, and NaN + anything is NaN"),
+        (@"math\.cuh", "^float far = copysignf", @"sub\.rn\.f32 a, b|abs\.f32", "1 − e^r ≥ 0, and copysign takes its magnitude: the sign of the difference, or of its magnitude, is not used"),
+        (@"layernorm", @"^float d = in\[c\] - m", @"sub\.rn\.f32 a, b", "d is squared"),
+        (@"adamw", @"^float second", "abs", "second moments are sums of squares: their magnitude is themselves"),
+        (@"adamw", @"^long long i = start", @"or\.b64 1024", "this i decides bounds alone, and those are multiples of 64: i and i | 1 lie on the same side"),
+
+        // Attention: rows and columns beyond the sequence and beyond the head.
+        (@"attention\.cu", @"^for \(; i \+ 4 <= count", @"^bra with|^setp\.gt\.s32 → setp\.ge|^add\.s32 8 → 9", "the loop over single rows does what the loop over four leaves, in the same order; rows beyond the last have weight 0"),
+        (@"attention_\w+_(64|128) .*attention\.cu", @"^(if \(d < shape\.head_width\)|store_rows)", @"^guarded bra dropped|^setp\.ge\.s32 → setp\.gt", "heads of this kernel are wider than these columns: the bound always holds"),
+        (@"attention\.cu", @"^int end = shape\.causal", @"^add\.s32 (16|24|32) → |^min\.s32 → max", "a tile more, all of whose keys are masked"),
+        (@"attention\.cu", @"^for \(int start", @"^setp\.lt\.s32 → setp\.le", "a tile more, all of whose keys are masked"),
+        (@"attention\.cu", @"^(for \(int start|for \(int d = 0|for \(int i = threadIdx)", @"^setp\.ge\.s32 → setp\.gt|^guarded bra dropped|^mov\.(f32|b32) 0 → 1", "the way round a loop of no passes, or what fills up a tile and meets a 0 of the other"),
+        (@"attention\.cu", @"^for \(int i = threadIdx\.x / WarpSize", @"^setp\.lt\.u32 (\d+ →|→ setp\.le)", "a row more of a tile: it falls on what lies behind in shared memory, which is filled before it is read"),
+        (@"attention\.cu", @"^for \(int i = threadIdx\.x / WarpSize", @"^and\.b64 7936", "the bits that are masked out are 0"),
+        (@"attention\.cu", @"^for \(int d = threadIdx\.x % WarpSize; d < columns", @"^setp\.lt\.s32 → setp\.le|^mov\.f32 0 → 1", "a column more of zeros, or other padding of columns for which the other tile holds 0"),
+        (@"attention\.cu", @"^tile\[i\]\[d\] = inside", @"^mov\.f32 0 → 1", "padding of rows that are not stored and of columns for which the other tile holds 0"),
+        (@"attention\.cu", @"^row_lse\[slot\]", @"^add\.s32 (-1 → 0|3 → 4)|^min\.s32 a, b", "rows beyond the sequence take another row's number, and are not stored; or four more columns of padding"),
+        (@"attention\.cu", @"^for \(int start = shape\.causal", @"^min\.s32 a, b", "queries beyond the sequence take another row's number, and are masked"),
+        (@"attention|cliploss", @"", @"^shr\.s32 31 → 32|^shr\.u32 30 → 31", "rounds the quotient of negative numbers, and there are none; a shift by 32 is one by 31"),
+        (@"attention_delta", @"^long long (head|start)", @"div\.s64|and\.b64|setp\.ne\.s64", "chooses between division by 32 and by 64 bits, which agree; only more than 2^32 rows need the second"),
+
+        // Masked scores.
+        (@"attention|cliploss", @"^float now = fmaxf", @"selp\.f32 -3\.40282347e\+38 → -Infinity", "−∞ loses to every score as the lowest float does, and no row is without one"),
+        (@"cliploss", @"^if \(lane == 0 && row < batch\)", @"^and\.pred", "every lane of the warp holds the number: whichever stores it, the same bits are stored"),
+        (@"cliploss", @"^if \(threadIdx\.x == 0\)", @"^add\.rn\.f32 → sub", "the first addition, to 0 or of 0: x − 0 = x + 0"),
+        (@"cliploss", @"^if \(threadIdx\.x != 0\) return", "^guarded bra dropped", "every thread clamps, and clamping twice is clamping"),
+
+        (@"cliploss", @"^for \(int start = 0", @"^setp\.lt\.f32 -87", "e^l of the logarithm of the scale, which is clamped to [0, ln 100]"),
+        (@"cliploss", @"^for \(int i = 0; i < count", @"^mov\.f32 0 → 1", "the way round a loop of no passes: a tile has at least one row"),
+        (@"cliploss", @"^if \(lane == 0 && row < batch\)", @"^or\.b32", "the way round a loop of no passes: a batch has at least one pair"),
+        (@"attention\.cu", @"^float score\[Slots\], dp", @"^min\.s32 32 → 33", "this count is used where less than 32 rows are left"),
+
+        // The exponential and the logarithm, inlined where results carry less than all of their digits.
+        (@"attention|cliploss", @"^(float keep|float p =|return !\(a <= 88|if \(row == start|for \(int start = 0)", @"^add\.rn\.f32 Infinity|^setp\.gtu\.f32 (88\.72|→)|^setp\.lt\.f32 → setp\.le|^add\.rn\.f32 → sub", "e^x of what is never positive but by rounding: only NaN comes to the overflow, and NaN ± anything is NaN; at the other end one float becomes 0 or 1e-38"),
+        (@"attention|cliploss", @"", @"(-1\.42860677e-06|0\.00137805939|0\.00837312452|-0\.121483319|0\.139814854|-0\.130310059)",
+            "changes e^x or log x by at most 4e-5 of it, and that for few x: below the op's tolerance. The same lines inlined in gelu and quickgelu, whose tests see single ulp, have no such survivors"),
+    ];
+
+    /// <summary>The argument that a change is equivalent, or null.</summary>
+    /// <param name="source">A CUDA line such as <c>kernels/layernorm.cu:42</c>.</param>
+    /// <param name="line">Its text.</param>
+    /// <param name="entry">The kernel it was made in.</param>
+    public static string? ArgumentFor(string entry, string source, string line, string change)
+    {
+        string place = entry + " " + source.Split(':')[0];
+        foreach (var argument in Arguments)
+        {
+            if (Regex.IsMatch(place, argument.File) && Regex.IsMatch(line, argument.Line) && Regex.IsMatch(change, argument.Change)) return argument.Argument;
+        }
+        return null;
+    }
+}
