@@ -12,7 +12,7 @@ public static class Residual
         Shapes.Require(y, nameof(y), x.Shape);
         if (bias is not null) Shapes.Require(bias, nameof(bias), x.Width);
         var sum = tape.Allocate(x.Shape);
-        tape.Device.Kernel("residual_forward").Launch(x.Rows, 128, sum.Data, x.Data, y.Data, Shapes.Pointer(bias), x.Width);
+        tape.Device.Kernel("residual_forward").Launch(Shapes.Ceiling(x.Rows, 4), 128, sum.Data, x.Data, y.Data, Shapes.Pointer(bias), x.Rows, x.Width);
         tape.Record(sum, () =>
         {
             var d = tape.GradientOf(sum);

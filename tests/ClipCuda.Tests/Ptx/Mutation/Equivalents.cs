@@ -30,17 +30,15 @@ internal static class Equivalents
         (@"reduce\.cuh", @"^for \(int lane = 16", "clamp 31 → 15", "upper lanes get wrong sums, lane 0 does not, and only lane 0 stores"),
 
         // Boundaries between formulas that agree there.
-        (@"math\.cuh", "^return !\\(a <= 88", @"setp\.(gtu|ltu|lt|gt)\.f32 → setp\.(geu|leu|le|ge)", "differs at the one float at which the exponential overflows or would be denormal, where both values are right to 1e-38 or within a bit of the largest float"),
-        (@"math\.cuh", @"^return t > 0\.927734375f", @"setp\.gt\.f32 → setp\.ge", "differs at the one float where both polynomials hold to an ulp"),
+        (@"math\.cuh", @"^(r = a < -87|return a > 88|return a < -126)", @"setp\.(lt|gt)\.f32 → setp\.(le|ge)", "differs at the one float where the exponential ends, where 0 and 1e-38, or infinity and 3e38, serve alike"),
+        (@"gelu", @"^return t > 6", @"setp\.gt\.f32 → setp\.ge", "differs at 6 alone, where 0 and 1e-9 are both right to 1e-9"),
+        (@"gelu", @"^return u > 0", @"setp\.gt\.f32 → setp\.ge", "differs at 0, where the tail is 1/2 and so is 1 − tail"),
         (@"l2normalize", "LargestReciprocal", @"setp\.gt\.f32 → setp\.ge", "differs where r is the bound itself, which it then becomes"),
         (@"gradientnorm", @"^result\[1\] = factor > 1", @"setp\.gt\.f32 → setp\.ge", "differs where the factor is 1, which it then becomes"),
         (@"cliploss", @"^\*logit_scale = value > 4", @"setp\.gt\.f32 → setp\.ge", "differs where the value is the bound itself, which it then becomes"),
         (@"gradientnorm", @"^float factor", @"selp\.f32 1 → 2", "the next line makes any factor above 1 into 1"),
 
         // The exponential of what is never positive, or never out of range.
-        (@"math\.cuh", "^return !\\(a <= 88", @"(add|sub)\.rn\.f32 (→|a, b)", "beyond the overflow a − ∞ stands for a + ∞: 1 / (1 − ∞) is a zero like 1 / (1 + ∞), and of NaN both are NaN"),
-        (@"math\.cuh", "^return !\\(a <= 88", @"add\.rn\.f32 Infinity|setp\.gtu\.f32 88\.72", "the argument is never positive here: only NaN comes to this, and NaN + anything is NaN"),
-        (@"math\.cuh", "^float far = copysignf", @"sub\.rn\.f32 a, b|abs\.f32", "1 − e^r ≥ 0, and copysign takes its magnitude: the sign of the difference, or of its magnitude, is not used"),
         (@"layernorm", @"^float d = in\[c\] - m", @"sub\.rn\.f32 a, b", "d is squared"),
         (@"adamw", @"^float second", "abs", "second moments are sums of squares: their magnitude is themselves"),
         (@"adamw", @"^long long i = start", @"or\.b64 1024", "this i decides bounds alone, and those are multiples of 64: i and i | 1 lie on the same side"),
