@@ -1,5 +1,3 @@
-using System.Diagnostics;
-
 namespace ClipCuda.Devices;
 
 /// <summary>
@@ -17,9 +15,8 @@ public sealed class DeviceProfile
 
     public void Clear() => _entries.Clear();
 
-    internal void Add(string name, bool isGemm, long startTicks, double flops)
+    internal void Add(string name, bool isGemm, double seconds, double flops)
     {
-        double seconds = Stopwatch.GetElapsedTime(startTicks).TotalSeconds;
         if (!_entries.TryGetValue(name, out var entry)) _entries.Add(name, entry = new Entry(name, isGemm));
         entry.Calls++;
         entry.Seconds += seconds;
