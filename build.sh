@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Verbs: kernels [--nvcc] (CUDA to PTX), build, test, bench [filter] [--quick] (against libtorch),
-# fuzz [count] [seed] (random programs, compiler against interpreter). Only `kernels` needs more than the .NET SDK.
+# fuzz [count] [seed] (random programs, compiler against interpreter), faults (every driver call of a run fails once). Only `kernels` needs more than the .NET SDK.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -39,9 +39,10 @@ case "${1:-} ${2:-}" in
     "build ") dotnet build ClipCuda.sln ;;
     "test ") dotnet test ;;
     "fuzz "*) CLIPCUDA_FUZZ=${2:-10000} CLIPCUDA_FUZZ_SEED=${3:-1} dotnet test -c Release --filter FullyQualifiedName~CompilerFuzz ;;
+    "faults ") CLIPCUDA_FAULTS=all dotnet test -c Release --filter FullyQualifiedName~FaultTests --logger "console;verbosity=detailed" ;;
     "bench "*) dotnet run -c Release --project tests/ClipCuda.Benchmarks -- "${@:2}" ;;
     *)
-        echo "usage: ./build.sh kernels [--nvcc] | build | test | bench [filter] [--quick] [--output FOLDER] | fuzz [count] [seed]" >&2
+        echo "usage: ./build.sh kernels [--nvcc] | build | test | bench [filter] [--quick] [--output FOLDER] | fuzz [count] [seed] | faults" >&2
         exit 2
         ;;
 esac

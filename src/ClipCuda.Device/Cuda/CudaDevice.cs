@@ -346,6 +346,7 @@ internal sealed unsafe class CudaDevice : Device
         if (_context == 0) return;
         if (_current != _id) Release(_cuda.CtxSetCurrent(_context), "cuCtxSetCurrent");
         if (_compute != 0) Release(_cuda.StreamSynchronize(_compute), "cuStreamSynchronize");
+        _staging?.Finish();
         foreach (var graph in _graphs.ToArray()) graph.Dispose();
         if (_blasHandle != 0 && _blas.Destroy(_blasHandle) is not 0 and var status) _cleanupError ??= CuBlas.Error(status, "cublasDestroy_v2", "while closing the device");
         if (_workspace != 0) _arena.Free(_workspace);

@@ -77,6 +77,9 @@ internal sealed unsafe class CudaStaging : IDisposable
         }
     }
 
+    /// <summary>Waits for copies that nothing on the computing stream waits for, because a call failed in between.</summary>
+    public void Finish() => _device.Release(_cuda.StreamSynchronize(_copy), "cuStreamSynchronize");
+
     public void Dispose()
     {
         foreach (var slot in (ReadOnlySpan<Slot?>)[.. _up, .. _down]) slot?.Dispose();

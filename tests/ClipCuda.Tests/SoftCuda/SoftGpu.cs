@@ -160,7 +160,7 @@ internal sealed class SoftGpu : IDisposable
             {
                 gpu.Failed ??= name;
                 injected = gpu.FailWith;
-                if (gpu.FailsForEver) gpu.StickyResult = injected;
+                if (gpu.FailsForEver) gpu.Break(injected.Value);
             }
             if (injected is not null && !releases) return Result(injected.Value);
             try
@@ -176,7 +176,7 @@ internal sealed class SoftGpu : IDisposable
             catch (Exception error) when (error is PtxException or DeviceException)
             {
                 gpu.Fault ??= error.Message;
-                gpu.StickyResult = 700;
+                gpu.Break(700);
                 return Result(700);
             }
             catch (Exception error)
@@ -188,6 +188,13 @@ internal sealed class SoftGpu : IDisposable
 
         // cuBLAS reports a failure of the device as its own.
         int Result(int result) => !blas || result == 0 ? result : result switch { CudaDriver.OutOfMemory => 3, 1 => 7, < 0 => -result, _ => 13 };
+    }
+
+    /// <summary>The context is of no use from now on: every call fails, and what was asked for and has not run never does.</summary>
+    private void Break(int result)
+    {
+        StickyResult = result;
+        Streams.Abort();
     }
 
     private static SoftGpu Plug(Func<SoftGpu> create)

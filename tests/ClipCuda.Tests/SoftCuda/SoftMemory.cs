@@ -10,6 +10,7 @@ internal sealed unsafe class SoftMemory(SoftGpu gpu)
 
     private readonly SortedList<ulong, SoftAllocation> _allocations = [];
     private readonly Dictionary<ulong, PinnedMemory> _pinned = [];
+    private readonly List<SoftAllocation> _condemned = []; // freed, though a free in a stream that broke has not run
 
     public long UsedBytes { get; private set; }
 
@@ -32,6 +33,7 @@ internal sealed unsafe class SoftMemory(SoftGpu gpu)
     {
         if (!_allocations.Remove(address, out var allocation)) throw gpu.Misuse(1, $"{call}: {address:x} is no live allocation");
         allocation.IsFreed = true;
+        _condemned.Add(allocation);
         UsedBytes -= allocation.Buffer.Bytes;
         return allocation;
     }
@@ -69,8 +71,9 @@ internal sealed unsafe class SoftMemory(SoftGpu gpu)
 
     public void FreePinned(void* memory, string call)
     {
-        if (!_pinned.Remove((ulong)memory, out var pinned)) throw gpu.Misuse(1, $"{call}: {(ulong)memory:x} is no pinned memory");
-        if (pinned.Uses.Exists(use => !gpu.Streams.HostHasSeen(use.Stream, use.Tick))) gpu.Violate($"{call}: a copy may still use the memory");
+        if (!_pinned.TryGetValue((ulong)memory, out var pinned)) throw gpu.Misuse(1, $"{call}: {(ulong)memory:x} is no pinned memory");
+        if (pinned.Uses.Exists(use => !gpu.Streams.HostHasSeen(use.Stream, use.Tick))) throw gpu.Misuse(1, $"{call}: a copy may still use the memory");
+        _pinned.Remove((ulong)memory);
         NativeMemory.AlignedFree(memory);
     }
 
@@ -85,7 +88,8 @@ internal sealed unsafe class SoftMemory(SoftGpu gpu)
 
     public void Clear()
     {
-        foreach (var allocation in _allocations.Values) allocation.Buffer.Dispose();
+        foreach (var allocation in _allocations.Values.Concat(_condemned)) allocation.Buffer.Dispose();
+        _condemned.Clear();
         foreach (ulong pinned in _pinned.Keys) NativeMemory.AlignedFree((void*)pinned);
         _allocations.Clear();
         _pinned.Clear();

@@ -55,6 +55,17 @@ internal sealed class SoftStreams(SoftGpu gpu)
         foreach (var stream in _streams) Synchronize(stream);
     }
 
+    /// <summary>Work that has not run never does; nobody has to wait for it.</summary>
+    public void Abort()
+    {
+        foreach (var stream in _streams)
+        {
+            stream.Pending.Clear();
+            stream.Executed = stream.Enqueued;
+            Join(_host, stream.Clock);
+        }
+    }
+
     public void Record(SoftEvent mark, SoftStream stream)
     {
         if (stream.Capture is not null) throw gpu.Misuse(900, "cuEventRecord: in a captured stream");
