@@ -21,12 +21,12 @@ internal sealed unsafe class CudaDevice : Device
     /// <summary>What NVIDIA recommends for cuBLAS (cuBLAS manual, cublasSetWorkspace): 32 MiB on Hopper and later, else 4 MiB.</summary>
     private const long LargeBlasWorkspace = 32 << 20, BlasWorkspace = 4 << 20;
 
-    private static long _opened;
+    private static long OpenedSoFar;
 
     [ThreadStatic]
-    private static long _current;
+    private static long CurrentDevice;
 
-    private readonly long _id = Interlocked.Increment(ref _opened);
+    private readonly long _id = Interlocked.Increment(ref OpenedSoFar);
     private readonly int _ordinal;
     private readonly bool _tf32;
     private readonly CudaDriver _cuda;
@@ -244,9 +244,9 @@ internal sealed unsafe class CudaDevice : Device
     /// <summary>Makes the device's context the calling thread's own; contexts are per thread.</summary>
     internal void MakeCurrent()
     {
-        if (_current == _id) return;
+        if (CurrentDevice == _id) return;
         Check(_cuda.CtxSetCurrent(_context), "cuCtxSetCurrent");
-        _current = _id;
+        CurrentDevice = _id;
     }
 
     internal void Check(int result, string call, string? where = null)
@@ -344,7 +344,7 @@ internal sealed unsafe class CudaDevice : Device
     private void Close()
     {
         if (_context == 0) return;
-        if (_current != _id) Release(_cuda.CtxSetCurrent(_context), "cuCtxSetCurrent");
+        if (CurrentDevice != _id) Release(_cuda.CtxSetCurrent(_context), "cuCtxSetCurrent");
         if (_compute != 0) Release(_cuda.StreamSynchronize(_compute), "cuStreamSynchronize");
         _staging?.Finish();
         foreach (var graph in _graphs.ToArray()) graph.Dispose();
@@ -362,7 +362,7 @@ internal sealed unsafe class CudaDevice : Device
             DestroyStream(_compute);
         }
         Release(_cuda.CtxSetCurrent(0), "cuCtxSetCurrent");
-        _current = 0;
+        CurrentDevice = 0;
         Release(_cuda.PrimaryCtxRelease(_ordinal), "cuDevicePrimaryCtxRelease_v2");
         (_context, _compute, _blasHandle, _workspace) = (0, 0, 0, 0);
     }

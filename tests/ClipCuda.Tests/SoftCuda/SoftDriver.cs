@@ -10,18 +10,18 @@ internal static unsafe class SoftDriver
 {
     private static readonly Dictionary<string, string> Texts = new(StringComparer.Ordinal);
     private static readonly Dictionary<string, nint> Names = new(StringComparer.Ordinal);
-    private static nint _lastHandle = 0x50F70000;
+    private static nint LastHandle = 0x50F70000;
 
     [ThreadStatic]
-    private static nint _context;
+    private static nint CurrentContext;
 
     /// <summary>Handles are never used twice, so that a stale one is found.</summary>
-    public static nint NewHandle() => _lastHandle += 16;
+    public static nint NewHandle() => LastHandle += 16;
 
     public static bool HasContext(SoftGpu gpu)
     {
-        if (_context == 0) return false;
-        gpu.Get<SoftContext>(_context, "the current context");
+        if (CurrentContext == 0) return false;
+        gpu.Get<SoftContext>(CurrentContext, "the current context");
         return true;
     }
 
@@ -128,7 +128,7 @@ internal static unsafe class SoftDriver
     private static int CtxSetCurrent(nint context) => SoftGpu.Enter("cuCtxSetCurrent", gpu =>
     {
         if (context != 0) gpu.Get<SoftContext>(context, "cuCtxSetCurrent");
-        _context = context;
+        CurrentContext = context;
     }, needsContext: false, releases: true);
 
     [UnmanagedCallersOnly(EntryPoint = "cuModuleLoadDataEx")]

@@ -15,7 +15,7 @@ internal sealed class SoftGpu : IDisposable
 {
     private static readonly Dictionary<string, Device> Engines = new(StringComparer.Ordinal);
     private static readonly Lock Gate = new();
-    private static string? _missing = "";
+    private static string? Reason = "";
 
     private readonly HashSet<object> _live = [];
     private readonly Dictionary<nint, object> _handles = [];
@@ -33,8 +33,8 @@ internal sealed class SoftGpu : IDisposable
     {
         get
         {
-            if (_missing is "") _missing = Load();
-            return _missing;
+            if (Reason is "") Reason = Load();
+            return Reason;
         }
     }
 
