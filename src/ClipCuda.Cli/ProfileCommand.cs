@@ -36,7 +36,7 @@ internal static class ProfileCommand
     private static int Run(string deviceName, int threads, TrainingOptions options, int steps, TextWriter output)
     {
         using var device = Device.Open(deviceName, threads);
-        output.WriteLine($"Device: {device.Description}");
+        output.WriteLine($"Device: {device.Announcement}");
         output.WriteLine($"Model: {options.ModelName}, batches of {options.BatchSize}");
         var profile = StepProfile.Run(device, options, steps);
         output.WriteLine($"{"what",-44} {"calls",6} {"ms",9} {"share",7} {"GFLOP/s",8}   (of a step)");

@@ -18,10 +18,10 @@ internal static class Program
     internal static int Run(string[] args, TextWriter output, TextWriter error)
     {
         var verbose = new Option<bool>("--verbose") { Description = "show where in the program an error came from", Recursive = true };
-        var root = new RootCommand("Trains CLIP and uses it, with CUDA kernels written by hand, on the CPU.")
+        var root = new RootCommand("Trains CLIP and uses it, with CUDA kernels written by hand, on an NVIDIA GPU or the CPU.")
         {
             verbose, TrainCommand.Create(), InferenceCommand.Create(), EvaluateCommand.Create(), EmbedCommand.Create(), TestModelCommand.Create(), ConvertCommand.Create(),
-            VerifyCommand.Create(), ProfileCommand.Create(),
+            VerifyCommand.Create(), ProfileCommand.Create(), DevicesCommand.Create(),
         };
         foreach (var builtIn in root.Options.OfType<VersionOption>().ToArray()) root.Options.Remove(builtIn);
         root.Options.Add(new Option<bool>("--version") { Description = "show the version", Recursive = true, Action = new ShowVersion() });

@@ -29,6 +29,7 @@ internal sealed class TrainCommand
     private readonly Option<int?> _workers = NumberOption.Whole("--num-workers", "threads that decode images ahead; changes no result (default: 2)", least: 0, "--workers");
     private readonly Option<int?> _threads = NumberOption.Whole("--threads", "threads that compute; changes no result (default: one a core)", least: 1);
     private readonly Option<string> _device = DeviceOption.Create();
+    private readonly Option<bool> _tf32 = DeviceOption.CreateTf32();
     private readonly Option<string?> _logs = Text("--logs", "folder", "where the run's folder is made (default: logs)");
     private readonly Option<string?> _name = Text("--name", "name", "name of the run's folder (default: date, time and model)");
     private readonly Option<int?> _logEveryNSteps = NumberOption.Whole("--log-every-n-steps", "steps from one line of the log to the next (default: 10)", least: 1);
@@ -50,7 +51,7 @@ internal sealed class TrainCommand
             train._eps, train._gradClipNorm, train._warmup, train._seed, train._pretrained, train._lockImage, train._lockText, train._preset,
         };
         train._model.AddTo(command);
-        foreach (var option in new Option[] { train._workers, train._threads, train._device, train._logs, train._name, train._logEveryNSteps, train._valFrequency, train._saveFrequency, train._strict })
+        foreach (var option in new Option[] { train._workers, train._threads, train._device, train._tf32, train._logs, train._name, train._logEveryNSteps, train._valFrequency, train._saveFrequency, train._strict })
             command.Add(option);
         command.SetAction(train.Run);
         return command;
@@ -109,6 +110,7 @@ internal sealed class TrainCommand
             Workers = parsed.GetValue(_workers) ?? options.Workers,
             Threads = parsed.GetValue(_threads) ?? options.Threads,
             Device = parsed.GetValue(_device)!,
+            Tf32 = parsed.GetValue(_tf32),
             Logs = parsed.GetValue(_logs) ?? options.Logs,
             Name = parsed.GetValue(_name),
             LogEveryNSteps = parsed.GetValue(_logEveryNSteps) ?? options.LogEveryNSteps,

@@ -21,7 +21,7 @@ internal static class VerifyCommand
     {
         using var device = Device.Open(deviceName, threads);
         var lines = new Verification(device, folder).Run();
-        output.WriteLine($"Device: {device.Description}");
+        output.WriteLine($"Device: {device.Announcement}");
         output.WriteLine($"{"what",-66} {"shape",-16} {"max error",10} {"allowed",10} {"used",7}");
         (int compared, int failed) = (0, 0);
         foreach (var line in lines)

@@ -5,7 +5,7 @@ namespace ClipCuda.Devices;
 
 /// <summary>
 /// The only seam between ops and hardware. Ops say what, a device says how: memory, copies, kernels from PTX, and GEMM.
-/// Calls are ordered as they are made; <see cref="CopyToHost"/> and <see cref="Synchronize"/> wait for what came before.
+/// Calls are ordered as they are made; <see cref="CopyToHost"/> and <see cref="Synchronize"/> wait for what came before, the others need not.
 /// Used from one thread at a time.
 /// </summary>
 public abstract class Device : IDisposable
@@ -13,27 +13,57 @@ public abstract class Device : IDisposable
     private const int PieceBytes = 1 << 24;
 
     private readonly HashSet<DeviceBuffer> _live = [];
+    private HashSet<DeviceBuffer>? _captured;
+    private long _timerStart;
     private bool _disposed;
 
-    /// <summary>What <see cref="Open"/> takes.</summary>
-    public static IReadOnlyList<string> Names { get; } = ["auto", .. CpuEngine.All.Select(e => e.DeviceName)];
+    /// <summary>What <see cref="Open"/> takes; <c>cuda</c> may be followed by a number.</summary>
+    public static IReadOnlyList<string> Names { get; } = ["auto", .. CpuEngine.All.Select(e => e.DeviceName), CudaDevice.Kind];
+
+    /// <summary>Whether <see cref="Open"/> takes this name; whether there is such a device is another question.</summary>
+    public static bool IsName(string name) => Names.Contains(name) || CudaDevice.ParseName(name) is not null;
 
     /// <summary>
     /// Opens a device: <c>cpu</c>; <c>cpu:check</c>, with every memory access checked; <c>cpu:interpret</c>, without the compiler;
-    /// <c>cpu:128</c>, <c>cpu:256</c> or <c>cpu:512</c>, with vectors of that width; or <c>auto</c>, the fastest there is
-    /// (at present the CPU). A number of threads of 0 or less means one for each core this process may use.
+    /// <c>cpu:128</c>, <c>cpu:256</c> or <c>cpu:512</c>, with vectors of that width; <c>cuda</c> or <c>cuda:1</c>, a GPU by its number; or
+    /// <c>auto</c>, the first GPU if there is one, else the CPU. A number of threads of 0 or less means one for each core this process may use.
     /// </summary>
-    /// <exception cref="ArgumentException">There is no device of that name.</exception>
-    public static Device Open(string name, int threads) =>
-        CpuEngine.All.FirstOrDefault(e => e.DeviceName == (name == "auto" ? "cpu" : name)) is { } engine
-            ? new CpuDevice(threads, engine)
-            : throw new ArgumentException($"Unknown device '{name}'; the devices are {string.Join(", ", Names)}.");
+    /// <param name="tf32">GEMMs may round their factors to TF32 (10 bits of fraction), which tensor cores multiply several times as fast.</param>
+    /// <exception cref="ArgumentException">There is no device of that name, or it has no TF32.</exception>
+    /// <exception cref="DeviceException">The GPU cannot be opened; the message says why.</exception>
+    public static Device Open(string name, int threads, bool tf32 = false)
+    {
+        if (name == "auto") return OpenFastest(threads, tf32);
+        if (CudaDevice.ParseName(name) is { } ordinal) return new CudaDevice(ordinal, tf32);
+        var engine = CpuEngine.All.FirstOrDefault(e => e.DeviceName == name)
+            ?? throw new ArgumentException($"Unknown device '{name}'; the devices are {string.Join(", ", Names)}.");
+        if (tf32) throw new ArgumentException($"The device '{name}' has no TF32; leave out --tf32 or use --device cuda.");
+        return new CpuDevice(threads, engine);
+    }
+
+    private static Device OpenFastest(int threads, bool tf32)
+    {
+        try
+        {
+            return new CudaDevice(0, tf32) { Choice = "the first CUDA device" };
+        }
+        catch (DeviceException noGpu)
+        {
+            return new CpuDevice(threads, CpuEngine.Fastest) { Choice = $"no CUDA device: {noGpu.Message}{(tf32 ? " --tf32 has no effect." : "")}" };
+        }
+    }
 
     /// <summary>The name <c>--device</c> takes: <c>cpu</c>, <c>cpu:check</c>.</summary>
     public abstract string Name { get; }
 
     /// <summary>One line for people: what it is and how wide, such as <c>CPU, 2 threads, Vector512, PTX interpreter</c>.</summary>
     public abstract string Description { get; }
+
+    /// <summary>Why <c>auto</c> took this device; null if it was named.</summary>
+    public string? Choice { get; private init; }
+
+    /// <summary><see cref="Description"/>, and why it was chosen if <c>auto</c> did.</summary>
+    public string Announcement => Choice is null ? Description : $"{Description} (auto: {Choice})";
 
     /// <summary>Buffers allocated and not yet disposed of; what a leak test counts.</summary>
     public int LiveBuffers => _live.Count;
@@ -57,7 +87,8 @@ public abstract class Device : IDisposable
     {
         ObjectDisposedException.ThrowIf(_disposed, this);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(bytes);
-        var buffer = new DeviceBuffer(this, AllocateMemory(bytes, label), bytes, label);
+        RefuseInCapture($"Allocation of '{label}'");
+        var buffer = new DeviceBuffer(this, AllocateMemory(bytes, label), bytes, label) { LastUse = Waits };
         _live.Add(buffer);
         LiveBytes += bytes;
         Allocations++;
@@ -75,7 +106,9 @@ public abstract class Device : IDisposable
     public void CopyToDevice(ReadOnlySpan<byte> source, DevicePointer destination)
     {
         CheckRange(destination, source.Length, "Copy to the device");
+        RefuseInCapture("Copy to the device");
         Upload(source, destination);
+        Touch(destination.Buffer!);
     }
 
     /// <summary>
@@ -96,6 +129,7 @@ public abstract class Device : IDisposable
     public void CopyToHost(DevicePointer source, Span<byte> destination)
     {
         CheckRange(source, destination.Length, "Copy to the host");
+        RefuseInCapture("Copy to the host");
         Download(source, destination);
     }
 
@@ -106,6 +140,8 @@ public abstract class Device : IDisposable
         CheckRange(destination, bytes, "Copy, destination");
         if (source.Buffer == destination.Buffer && Math.Abs(source.Offset - destination.Offset) < bytes)
             throw new DeviceException($"Copy: {bytes} bytes at offsets {source.Offset} and {destination.Offset} of buffer '{source.Buffer!.Label}' overlap.");
+        Touch(source.Buffer!);
+        Touch(destination.Buffer!);
         CopyWithin(source, destination, bytes);
     }
 
@@ -113,6 +149,7 @@ public abstract class Device : IDisposable
     public void Clear(DevicePointer destination, long bytes)
     {
         CheckRange(destination, bytes, "Clear");
+        Touch(destination.Buffer!);
         SetToZero(destination, bytes);
     }
 
@@ -125,16 +162,18 @@ public abstract class Device : IDisposable
     public void Gemm(in GemmCall call)
     {
         call.Check(this);
+        if (call.A.Data.Buffer is { } a) Touch(a);
+        if (call.B.Data.Buffer is { } b) Touch(b);
+        if (call.C.Data.Buffer is { } c) Touch(c);
         if (Profile is not { } profile)
         {
             Multiply(call);
             return;
         }
-        long start = Stopwatch.GetTimestamp();
+        StartTimer();
         Multiply(call);
-        Synchronize();
         string batch = call.Batch == 1 ? "" : $" ×{call.Batch}";
-        profile.Add($"gemm {(call.A.Transposed ? 'T' : 'N')}{(call.B.Transposed ? 'T' : 'N')} {call.M}×{call.N}×{call.K}{batch}", isGemm: true, start, 2.0 * call.M * call.N * call.K * call.Batch);
+        profile.Add($"gemm {(call.A.Transposed ? 'T' : 'N')}{(call.B.Transposed ? 'T' : 'N')} {call.M}×{call.N}×{call.K}{batch}", isGemm: true, StopTimer(), 2.0 * call.M * call.N * call.K * call.Batch);
     }
 
     /// <summary>If set, every launch and GEMM is timed into it.</summary>
@@ -147,14 +186,62 @@ public abstract class Device : IDisposable
             Launch(kernel, shape, parameters);
             return;
         }
-        long start = Stopwatch.GetTimestamp();
+        StartTimer();
         Launch(kernel, shape, parameters);
-        Synchronize();
-        profile.Add(kernel.Name, isGemm: false, start, 0);
+        profile.Add(kernel.Name, isGemm: false, StopTimer(), 0);
+    }
+
+    /// <summary>Whether <see cref="Capture"/> works. A GPU runs recorded work with one launch; the CPU, where a launch is a call, would gain nothing.</summary>
+    public virtual bool Captures => false;
+
+    /// <summary>
+    /// Records the launches, GEMMs, clears and copies within the device that <paramref name="work"/> asks for, without running them. It may neither allocate
+    /// nor copy from or to the host nor wait: what is to change from run to run lies in buffers.
+    /// </summary>
+    /// <exception cref="DeviceException">The work asked for what cannot be recorded, or the driver refused.</exception>
+    /// <exception cref="NotSupportedException">The device does not <see cref="Captures">capture</see>.</exception>
+    public DeviceGraph Capture(Action work)
+    {
+        if (!Captures) throw new NotSupportedException($"The device '{Name}' does not capture.");
+        RefuseInCapture("A capture");
+        BeginCapture();
+        DeviceBuffer[] used;
+        _captured = [];
+        try
+        {
+            work();
+        }
+        catch
+        {
+            AbandonCapture();
+            throw;
+        }
+        finally
+        {
+            used = [.. _captured];
+            _captured = null;
+        }
+        return EndCapture(used);
     }
 
     /// <summary>Waits for everything asked for so far; an error of an earlier launch is thrown here at the latest.</summary>
-    public abstract void Synchronize();
+    public void Synchronize()
+    {
+        RefuseInCapture("Waiting for the device");
+        Wait();
+    }
+
+    /// <summary>How often the host has waited for all that was asked for; a buffer whose last use lies before the last wait is idle.</summary>
+    internal long Waits { get; private protected set; }
+
+    /// <summary>Notes that what was asked for just now uses a buffer.</summary>
+    internal void Touch(DeviceBuffer buffer)
+    {
+        buffer.LastUse = Waits;
+        _captured?.Add(buffer);
+    }
+
+    protected abstract void Wait();
 
     protected abstract void Upload(ReadOnlySpan<byte> source, DevicePointer destination);
 
@@ -180,6 +267,22 @@ public abstract class Device : IDisposable
 
     protected abstract void FreeMemory(DeviceBuffer buffer);
 
+    protected virtual void BeginCapture() => throw new NotSupportedException();
+
+    /// <param name="used">The buffers that the recorded work uses.</param>
+    protected virtual DeviceGraph EndCapture(IReadOnlyList<DeviceBuffer> used) => throw new NotSupportedException();
+
+    protected virtual void AbandonCapture() => throw new NotSupportedException();
+
+    protected virtual void StartTimer() => _timerStart = Stopwatch.GetTimestamp();
+
+    /// <summary>Waits; returns the seconds from <see cref="StartTimer"/> to the end of what was asked for since.</summary>
+    protected virtual double StopTimer()
+    {
+        Synchronize();
+        return Stopwatch.GetElapsedTime(_timerStart).TotalSeconds;
+    }
+
     public void Dispose()
     {
         if (_disposed) return;
@@ -196,6 +299,11 @@ public abstract class Device : IDisposable
     }
 
     protected virtual void Dispose(bool disposing) { }
+
+    private void RefuseInCapture(string what)
+    {
+        if (_captured is not null) throw new DeviceException($"{what}: not possible while work is recorded.");
+    }
 
     /// <summary>Whether the range lies in a live buffer of this device.</summary>
     internal bool HasRange(DevicePointer pointer, long bytes) =>

@@ -23,6 +23,9 @@ public sealed class DeviceBuffer : IDisposable
 
     public string Label { get; }
 
+    /// <summary><see cref="Device.Waits"/> when work that uses it was last asked for.</summary>
+    internal long LastUse { get; set; }
+
     public bool IsDisposed { get; private set; }
 
     public DevicePointer Start => new(this, 0);

@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using ClipCuda.Ptx;
 
 namespace ClipCuda.Devices;
@@ -18,9 +17,8 @@ public sealed class DeviceProfile
 
     public void Clear() => _entries.Clear();
 
-    internal void Add(string name, bool isGemm, long startTicks, double flops)
+    internal void Add(string name, bool isGemm, double seconds, double flops)
     {
-        double seconds = Stopwatch.GetElapsedTime(startTicks).TotalSeconds;
         var entry = Find(name, isGemm);
         entry.Calls++;
         entry.Seconds += seconds;

@@ -7,6 +7,8 @@ namespace ClipCuda.Devices;
 /// <summary>A PTX module on a device: its kernels by entry name.</summary>
 public sealed class KernelModule
 {
+    private static readonly ConditionalWeakTable<string, PtxModule> Parsed = [];
+
     private readonly Dictionary<string, Kernel> _kernels = new(StringComparer.Ordinal);
 
     internal KernelModule(Device device, PtxModule module)
@@ -14,6 +16,9 @@ public sealed class KernelModule
         Name = module.Name;
         foreach (var entry in module.Entries) _kernels.Add(entry.Name, new Kernel(device, this, entry));
     }
+
+    /// <summary>Reads PTX; a text that was read before, for any device, is not parsed and compiled again.</summary>
+    internal static PtxModule Parse(string name, string ptx) => Parsed.GetValue(ptx, text => PtxModule.Parse(text, name));
 
     public string Name { get; }
 
@@ -88,8 +93,12 @@ public sealed class Kernel
             var (parameter, argument) = (parameters[i], arguments[i]);
             if (argument.Size != parameter.Size)
                 throw Error($"argument {i} is {argument.Size} bytes, the kernel's parameter is {parameter.Size}");
-            if (argument.Buffer is { IsDisposed: true } freed) throw Error($"argument {i}: buffer '{freed.Label}' has been freed");
-            if (argument.Buffer is { } buffer && buffer.Device != _device) throw Error($"argument {i}: buffer '{buffer.Label}' belongs to another device");
+            if (argument.Buffer is { } buffer)
+            {
+                if (buffer.IsDisposed) throw Error($"argument {i}: buffer '{buffer.Label}' has been freed");
+                if (buffer.Device != _device) throw Error($"argument {i}: buffer '{buffer.Label}' belongs to another device");
+                _device.Touch(buffer);
+            }
             argument.Write(block[parameter.Offset..]);
             end = parameter.Offset + parameter.Size;
         }

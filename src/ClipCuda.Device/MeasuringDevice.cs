@@ -19,11 +19,11 @@ public sealed class MeasuringDevice : Device
     /// <summary>The most bytes that were allocated at one time.</summary>
     public long PeakBytes { get; private set; }
 
-    public override KernelModule LoadModule(string name, string ptx) => new(this, PtxModule.Parse(ptx, name));
-
-    public override void Synchronize() { }
+    public override KernelModule LoadModule(string name, string ptx) => new(this, KernelModule.Parse(name, ptx));
 
     internal override void Launch(Kernel kernel, in LaunchShape shape, ReadOnlySpan<byte> parameters) { }
+
+    protected override void Wait() { }
 
     protected override ulong AllocateMemory(long bytes, string label)
     {

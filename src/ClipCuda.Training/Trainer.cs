@@ -45,9 +45,9 @@ public sealed class Trainer : IDisposable
             pretrained?.RequireFit(options.Model);
             options = options with { Name = options.Name ?? RunFolder.DefaultName(DateTime.Now, options.ModelName, options.LearningRate, options.BatchSize) };
             RunFolder.Locate(options.Logs, options.Name!);
-            var device = Own(Device.Open(options.Device, options.Threads));
+            var device = Own(Device.Open(options.Device, options.Threads, options.Tf32));
             _options = options with { Device = device.Name, Threads = options.Threads > 0 ? options.Threads : Environment.ProcessorCount };
-            Note(options.Device == "auto" ? $"Device: {device.Description} (auto: the CPU is the only kind of device so far)" : $"Device: {device.Description}");
+            Note($"Device: {device.Announcement}");
 
             var tokenizer = new ClipTokenizer(Path.Combine(DataFolder.Find(), DataFolder.Merges));
             if (options.Model.Text.VocabSize < tokenizer.VocabularySize)

@@ -59,6 +59,9 @@ public sealed record TrainingOptions
 
     public string Device { get; init; } = "auto";
 
+    /// <summary>GEMMs on a GPU may round their factors to TF32.</summary>
+    public bool Tf32 { get; init; }
+
     /// <summary>The folder in which the run's own folder is created.</summary>
     public string Logs { get; init; } = "logs";
 
@@ -172,6 +175,7 @@ public sealed record TrainingOptions
         ["num_workers"] = $"{Workers}",
         ["threads"] = $"{Threads}",
         ["device"] = Device,
+        ["tf32"] = $"{Tf32}",
         ["logs"] = Logs,
         ["name"] = Name ?? "by time",
         ["log_every_n_steps"] = $"{LogEveryNSteps}",

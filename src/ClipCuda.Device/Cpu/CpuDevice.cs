@@ -1,4 +1,3 @@
-using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using ClipCuda.Ptx;
 using ClipCuda.Ptx.Compiler;
@@ -15,8 +14,6 @@ internal sealed unsafe class CpuDevice : Device
     private const int GuardBytes = CpuMemory.Alignment;
     private const byte GuardValue = 0xA5;
     private const long WorthAsking = 1 << 20; // bytes; below, an allocation does not ask the system what is free
-
-    private static readonly ConditionalWeakTable<string, PtxModule> Modules = [];
 
     private readonly MemoryMap? _map;
     private readonly WorkerPool _pool;
@@ -58,10 +55,9 @@ internal sealed unsafe class CpuDevice : Device
 
     public override bool ChecksBounds => _map is not null;
 
-    /// <summary>A text that was loaded before, on any device, is not parsed and compiled again.</summary>
-    public override KernelModule LoadModule(string name, string ptx) => new(this, Modules.GetValue(ptx, text => PtxModule.Parse(text, name)));
+    public override KernelModule LoadModule(string name, string ptx) => new(this, KernelModule.Parse(name, ptx));
 
-    public override void Synchronize()
+    protected override void Wait()
     {
         foreach (var buffer in Live) CheckGuards(buffer);
     }

@@ -7,6 +7,7 @@ namespace ClipCuda.Tests.Devices;
 /// <summary>Launching: arguments and shapes are checked against the PTX before anything runs, and an error in a kernel reaches the caller.</summary>
 [TestFixture("cpu")]
 [TestFixture("cpu:check")]
+[TestFixture("cuda")]
 public sealed class KernelTests(string name)
 {
     // copy(float* out, const float* in, int n, float addend): out[i] = in[i] + addend, one thread an element; and a kernel with limits.
@@ -59,6 +60,7 @@ public sealed class KernelTests(string name)
         }
         """;
 
+    private IDisposable? _prepared;
     private Device _device = null!;
     private KernelModule _module = null!;
     private Kernel _copy = null!;
@@ -67,6 +69,7 @@ public sealed class KernelTests(string name)
     [SetUp]
     public void Open()
     {
+        _prepared = TestDevices.Prepare(name);
         _device = Device.Open(name, 2);
         _module = _device.LoadModule("test.ptx", Ptx);
         _copy = _module["test_copy"];
@@ -78,7 +81,11 @@ public sealed class KernelTests(string name)
     }
 
     [TearDown]
-    public void Close() => _device.Dispose();
+    public void Close()
+    {
+        _device?.Dispose();
+        _prepared?.Dispose();
+    }
 
     [Test]
     public void A_kernel_runs_over_all_blocks_and_stops_at_its_size()

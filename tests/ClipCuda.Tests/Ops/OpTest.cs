@@ -4,7 +4,7 @@ using ClipCuda.Ops;
 namespace ClipCuda.Tests.Ops;
 
 /// <summary>
-/// The one harness for ops. An op runs on every CPU engine; its output is compared with a float64 reference written for reading, its
+/// The one harness for ops. An op runs on every CPU engine and on the CUDA device; its output is compared with a float64 reference written for reading, its
 /// gradients with central finite differences of that reference under a random cotangent (never a sum: softmax's gradient of a sum is zero).
 /// Parameter gradients start from random numbers, so that an op which assigns instead of adding fails.
 /// Outputs and gradients must have the same bits on every engine and for every number of threads.
@@ -25,7 +25,7 @@ internal sealed class OpTest
     private const int DifferencedCoordinates = 160;
 
     private static readonly (string Device, int Threads)[] Engines =
-        [("cpu:check", 2), ("cpu:interpret", 2), ("cpu:512", 1), ("cpu:512", 2), ("cpu:256", 2), ("cpu:128", 2)];
+        [("cpu:check", 2), ("cpu:interpret", 2), ("cpu:512", 1), ("cpu:512", 2), ("cpu:256", 2), ("cpu:128", 2), ("cuda", 0)];
 
     public required OpInput[] Inputs { get; init; }
 
@@ -49,9 +49,11 @@ internal sealed class OpTest
     public void Run()
     {
         var expected = OpDevices.Derive(Expect);
+        Assert.That(Engines.Any(engine => TestDevices.Runs(engine.Device)), "CLIPCUDA_DEVICE names no device that ops are tested on");
         Outcome? first = null;
-        foreach (var (name, threads) in OpDevices.AreReplaced ? Engines[..1] : Engines)
+        foreach (var (name, threads) in OpDevices.AreReplaced ? Engines[..1] : Engines.Where(engine => TestDevices.Runs(engine.Device)))
         {
+            using var prepared = TestDevices.Prepare(name);
             string engine = $"{name}, {threads} threads";
             var outcome = RunOn(name, threads, expected);
             if (first is null)
