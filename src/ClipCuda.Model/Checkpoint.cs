@@ -28,7 +28,8 @@ public static class Checkpoint
             tensors.Add((name, tensor.Shape, tensor.ToArray));
             if (AbsentBias(model.Config, name) is { } bias) tensors.Add((bias, [tensor.Shape[0]], () => new float[tensor.Shape[0]]));
         }
-        SafetensorsFile.Write(Path.Combine(folder, WeightsFile), tensors);
+        foreach (string name in model.Statistics.Names) tensors.Add((name, model.Statistics[name].Shape, model.Statistics[name].ToArray));
+        SafetensorsFile.Write(Path.Combine(folder, WeightsFile), tensors, model.Statistics.BatchesTracked);
         WriteJson(Path.Combine(folder, ConfigFile), writer =>
         {
             writer.WritePropertyName("model_cfg");
@@ -87,23 +88,28 @@ public static class Checkpoint
     public static void LoadWeights(ClipModel model, string path)
     {
         var file = SafetensorsFile.Open(path);
-        var parameters = model.Parameters;
+        var (parameters, statistics) = (model.Parameters, model.Statistics);
+        // PyTorch did not always count batches, and nothing depends on how many there were.
+        string[] counts = [.. statistics.BatchesTracked.Keys.Where(file.Contains)];
+        string[] needed = [.. parameters.Names, .. statistics.Names];
         var absent = parameters.Names.Select(name => AbsentBias(model.Config, name)).OfType<string>().ToHashSet(StringComparer.Ordinal);
-        string[] missing = [.. parameters.Names.Where(name => !file.Contains(name))];
+        string[] missing = [.. needed.Where(name => !file.Contains(name))];
         if (missing.Length > 0) throw new InvalidDataException($"'{path}' lacks {List(missing)}.");
-        string[] unknown = [.. file.Entries.Select(entry => entry.Name).Except(parameters.Names).Except(absent)];
+        string[] unknown = [.. file.Entries.Select(entry => entry.Name).Except(needed).Except(absent).Except(counts)];
         if (unknown.Length > 0) throw new InvalidDataException($"'{path}' holds {List(unknown)}, which this model does not have.");
-        foreach (string name in parameters.Names)
+        var tensors = needed.ToDictionary(name => name, name => statistics.Names.Contains(name) ? statistics[name] : parameters[name], StringComparer.Ordinal);
+        foreach (var (name, tensor) in tensors)
         {
-            if (!file[name].Shape.AsSpan().SequenceEqual(parameters[name].Shape))
-                throw new InvalidDataException($"'{path}' holds '{name}' of shape [{string.Join(", ", file[name].Shape)}], the model's is {parameters[name].ShapeText}.");
+            if (!file[name].Shape.AsSpan().SequenceEqual(tensor.Shape))
+                throw new InvalidDataException($"'{path}' holds '{name}' of shape [{string.Join(", ", file[name].Shape)}], the model's is {tensor.ShapeText}.");
         }
         foreach (string bias in absent.Where(file.Contains))
         {
             if (file.ReadFloats(bias).AsSpan().ContainsAnyExcept(0f))
                 throw new InvalidDataException($"'{path}' holds '{bias}', which is not zero, and this model has no q/k/v bias; set qkv_bias.");
         }
-        foreach (string name in parameters.Names) parameters[name].Upload(file.ReadFloats(name));
+        foreach (var (name, tensor) in tensors) tensor.Upload(file.ReadFloats(name));
+        foreach (string name in counts) statistics.SetBatchesTracked(name, file.ReadCount(name));
     }
 
     /// <summary>The in_proj bias that open_clip has beside this parameter and the model has not.</summary>

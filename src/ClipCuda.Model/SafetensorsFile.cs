@@ -11,7 +11,7 @@ public sealed record SafetensorsEntry(string Name, DataType Type, int[] Shape, l
 /// <summary>
 /// Reads and writes safetensors: 8 bytes of header length (little-endian), a JSON header, then the tensors (github.com/huggingface/safetensors,
 /// "Format"). Nothing in a file is trusted: the header's length, names, types, shapes, sizes, gaps and overlaps are checked before
-/// anything is read. F32 and I32.
+/// anything is read. F32 and I32, and single numbers of I64.
 /// </summary>
 public sealed class SafetensorsFile
 {
@@ -55,19 +55,28 @@ public sealed class SafetensorsFile
     /// <summary>The numbers of an I32 tensor.</summary>
     public int[] ReadIntegers(string name) => Read<int>(name, DataType.Int32);
 
-    /// <summary>Writes float32 tensors in the order given; equal tensors give equal bytes.</summary>
-    public static void Write(string path, IReadOnlyList<(string Name, int[] Shape, Func<float[]> Read)> tensors)
+    /// <summary>The number of an I64 tensor of shape [].</summary>
+    public long ReadCount(string name) =>
+        this[name].Shape.Length == 0 ? Read<long>(name, DataType.Int64)[0] : throw Error(_path, $"holds tensor '{name}' of shape [{string.Join(", ", this[name].Shape)}], expected []");
+
+    /// <summary>Writes float32 tensors in the order given, and before them counts as I64 tensors of shape []; equal tensors give equal bytes.</summary>
+    public static void Write(string path, IReadOnlyList<(string Name, int[] Shape, Func<float[]> Read)> tensors, IReadOnlyDictionary<string, long>? counts = null)
     {
+        counts ??= new Dictionary<string, long>();
         using var json = new MemoryStream();
         using (var writer = new Utf8JsonWriter(json))
         {
             long offset = 0;
             writer.WriteStartObject();
-            foreach (var (name, shape, _) in tensors)
+            foreach (string name in counts.Keys) Describe(name, "I64", [], sizeof(long));
+            foreach (var (name, shape, _) in tensors) Describe(name, "F32", shape, sizeof(float));
+            writer.WriteEndObject();
+
+            void Describe(string name, string type, int[] shape, int size)
             {
-                long end = offset + 4 * shape.Aggregate(1L, (product, extent) => product * extent);
+                long end = offset + size * shape.Aggregate(1L, (product, extent) => product * extent);
                 writer.WriteStartObject(name);
-                writer.WriteString("dtype", "F32");
+                writer.WriteString("dtype", type);
                 writer.WriteStartArray("shape");
                 foreach (int extent in shape) writer.WriteNumberValue(extent);
                 writer.WriteEndArray();
@@ -78,7 +87,6 @@ public sealed class SafetensorsFile
                 writer.WriteEndObject();
                 offset = end;
             }
-            writer.WriteEndObject();
         }
         // Tensors start at a multiple of 8 bytes; the format pads its header with spaces.
         while (json.Length % 8 != 0) json.WriteByte((byte)' ');
@@ -88,6 +96,11 @@ public sealed class SafetensorsFile
             BinaryPrimitives.WriteUInt64LittleEndian(prefix, (ulong)json.Length);
             stream.Write(prefix);
             json.WriteTo(stream);
+            foreach (long count in counts.Values)
+            {
+                BinaryPrimitives.WriteInt64LittleEndian(prefix, count);
+                stream.Write(prefix);
+            }
             foreach (var tensor in tensors) stream.Write(MemoryMarshal.AsBytes(tensor.Read().AsSpan()));
         });
     }
@@ -97,7 +110,7 @@ public sealed class SafetensorsFile
     {
         var entry = this[name];
         if (entry.Type != type) throw Error(_path, $"holds {entry.Type} in tensor '{name}', expected {type}");
-        var values = new T[entry.Bytes / 4];
+        var values = new T[entry.Bytes / type.Size()];
         using var stream = File.OpenRead(_path);
         stream.Position = _dataStart + entry.Offset;
         stream.ReadExactly(MemoryMarshal.AsBytes(values.AsSpan()));
@@ -145,7 +158,8 @@ public sealed class SafetensorsFile
         {
             "F32" => DataType.Float32,
             "I32" => DataType.Int32,
-            var other => throw Error(path, $"holds {other} in tensor '{name}'; F32 and I32 are supported, convert it first"),
+            "I64" => DataType.Int64,
+            var other => throw Error(path, $"holds {other} in tensor '{name}'; F32, I32 and I64 are supported, convert it first"),
         };
         var extents = new List<int>();
         long elements = 1;
@@ -156,7 +170,7 @@ public sealed class SafetensorsFile
             elements *= value;
             if (elements > int.MaxValue) throw Error(path, $"gives tensor '{name}' more than {int.MaxValue} elements");
         }
-        if (!offsets[0].TryGetInt64(out long start) || !offsets[1].TryGetInt64(out long end) || start < 0 || end < start || end - start != elements * 4)
+        if (!offsets[0].TryGetInt64(out long start) || !offsets[1].TryGetInt64(out long end) || start < 0 || end < start || end - start != elements * type.Size())
             throw Error(path, $"gives tensor '{name}' of {elements} elements the bytes {offsets[0]} to {offsets[1]}");
         return new SafetensorsEntry(name, type, [.. extents], start, end - start);
     }

@@ -6,4 +6,19 @@ public enum DataType
     Float32,
     Int32,
     UInt8,
+
+    /// <summary>In files alone: PyTorch counts batches in it.</summary>
+    Int64,
+}
+
+/// <summary>How large elements are.</summary>
+public static class DataTypeSize
+{
+    /// <summary>Bytes an element.</summary>
+    public static int Size(this DataType type) => type switch
+    {
+        DataType.UInt8 => 1,
+        DataType.Int64 => 8,
+        _ => 4,
+    };
 }

@@ -145,7 +145,7 @@ public sealed class Tape(Device device, bool recording = true) : IDisposable
 
     private Tensor Allocate(DataType type, bool needsGradient, ReadOnlySpan<int> shape)
     {
-        long bytes = type == DataType.UInt8 ? 1 : 4;
+        long bytes = type.Size();
         foreach (int extent in shape) bytes *= extent;
         var buffer = Rent(bytes);
         _sinceLastNode.Add(buffer);
