@@ -112,7 +112,7 @@ internal sealed class TrainCommand
 
     internal static Option<Preset?> PresetOption() => new("--model-name", "--model")
     {
-        Description = $"preset: {string.Join(", ", Presets.All.Select(preset => preset.Name))} (default: {Presets.Sample}; {Presets.Default} with --train-csv)",
+        Description = $"preset: {string.Join(", ", Presets.All.Select(preset => preset.Name))}; or an open_clip model configuration by path, FILE.json (default: {Presets.Sample}; {Presets.Default} with --train-csv)",
         HelpName = "name",
         CustomParser = result =>
         {
@@ -120,7 +120,7 @@ internal sealed class TrainCommand
             {
                 return Presets.Find(result.Tokens[0].Value);
             }
-            catch (ArgumentException e)
+            catch (Exception e) when (e is ArgumentException or IOException or InvalidDataException or UnauthorizedAccessException)
             {
                 result.AddError(e.Message);
                 return null;
