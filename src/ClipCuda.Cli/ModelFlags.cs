@@ -42,7 +42,7 @@ internal sealed class ModelFlags
                 PatchSize = parsed.GetValue(_patchSize) ?? vision.PatchSize,
                 Width = visionWidth,
                 Layers = parsed.GetValue(_visionLayers) ?? vision.Layers,
-                Heads = parsed.GetValue(_visionHeads) ?? Heads("vision", visionWidth, vision.Width / vision.Heads),
+                Heads = parsed.GetValue(_visionHeads) ?? Heads("vision", visionWidth * (vision.FeatureWidth / vision.Width), vision.FeatureWidth / vision.Heads),
             },
             new TextConfig(
                 parsed.GetValue(_contextLength) ?? text.ContextLength,

@@ -130,7 +130,7 @@ internal sealed class TrainCommand
 
     internal static Option<Preset?> PresetOption(string? whichDefault = null) => new("--model-name", "--model")
     {
-        Description = $"preset: {string.Join(", ", Presets.All.Select(preset => preset.Name))} (default: {whichDefault ?? $"{Presets.Sample}; {Presets.Default} with --train-csv"})",
+        Description = $"preset: {string.Join(", ", Presets.All.Select(preset => preset.Name))}; or an open_clip model configuration by path, FILE.json (default: {whichDefault ?? $"{Presets.Sample}; {Presets.Default} with --train-csv"})",
         HelpName = "name",
         CustomParser = result =>
         {
@@ -138,7 +138,7 @@ internal sealed class TrainCommand
             {
                 return Presets.Find(result.Tokens[0].Value);
             }
-            catch (ArgumentException e)
+            catch (Exception e) when (e is ArgumentException or IOException or InvalidDataException or UnauthorizedAccessException)
             {
                 result.AddError(e.Message);
                 return null;

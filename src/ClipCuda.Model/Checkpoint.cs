@@ -16,7 +16,11 @@ public static class Checkpoint
     /// <param name="facts">What else <c>clipcuda.json</c> shall say, such as epoch and step.</param>
     public static void Save(string folder, ClipModel model, IReadOnlyDictionary<string, long>? facts = null)
     {
-        WeightsExport.ToOpenClip(folder, model.Config, WeightMatch.Complete(model.Config, name => WeightTensor.Of(name, model.Parameters[name])));
+        var (parameters, statistics) = (model.Parameters, model.Statistics);
+        WeightsExport.ToOpenClip(folder, model.Config, [
+            .. WeightMatch.Complete(model.Config, name => WeightTensor.Of(name, statistics.Names.Contains(name) ? statistics[name] : parameters[name])),
+            .. statistics.BatchesTracked.Select(count => WeightTensor.Count(count.Key, count.Value)),
+        ]);
         JsonFile.Write(Path.Combine(folder, OwnFile), writer =>
         {
             writer.WriteBoolean("qkv_bias", model.Config.QkvBias);
@@ -62,6 +66,7 @@ public static class Checkpoint
         foreach (var tensor in WeightMatch.OpenClip(file, path, model.Config))
         {
             if (model.Parameters.Names.Contains(tensor.Name)) tensor.Upload(model.Parameters[tensor.Name]);
+            else model.Statistics.Take(tensor);
         }
     }
 

@@ -3,10 +3,11 @@ using ClipCuda.Ops;
 
 namespace ClipCuda.Model;
 
-/// <summary>CLIP: a vision transformer and a text transformer into one embedding space (Radford et al. 2021). Owns its parameters.</summary>
+/// <summary>CLIP: an image tower and a text transformer into one embedding space (Radford et al. 2021). Owns its parameters and statistics.</summary>
 public sealed class ClipModel : IDisposable
 {
     private readonly Transformer _vision;
+    private readonly ModifiedResNet? _resNet;
     private readonly Transformer _text;
     private readonly FrozenParts _frozen;
 
@@ -17,6 +18,8 @@ public sealed class ClipModel : IDisposable
         Config = config.Validate();
         _frozen = frozen;
         Parameters = new ParameterSet(device, ParameterNames.Of(config, decay, frozen));
+        Statistics = new BatchNormStatistics(device, ParameterNames.BatchNorms(config));
+        if (config.Vision.Stages is not null) _resNet = new ModifiedResNet(Parameters, Statistics, config.Vision);
         _vision = new Transformer(Parameters, "visual.transformer", config.Vision.Layers, config.Vision.Heads, causal: false, config);
         _text = new Transformer(Parameters, "transformer", config.Text.Layers, config.Text.Heads, causal: true, config);
     }
@@ -25,19 +28,24 @@ public sealed class ClipModel : IDisposable
 
     public ParameterSet Parameters { get; }
 
+    /// <summary>What batch norms keep for evaluation; empty without a ResNet.</summary>
+    public BatchNormStatistics Statistics { get; }
+
     /// <summary>The logarithm of what logits are multiplied by, shape [].</summary>
     public Tensor LogitScale => Parameters[ParameterNames.LogitScale];
 
     /// <param name="pixels">[batch, 3, image size, image size], normalised.</param>
+    /// <param name="training">Batch norms use the batch's statistics and move the running ones; otherwise, and in a frozen tower, they use the running ones.</param>
     /// <returns>[batch, embed dim], rows of unit length.</returns>
-    public Tensor EncodeImage(Tape tape, Tensor pixels) =>
-        _frozen.HasFlag(FrozenParts.Image) ? tape.Constant(pixels, input => ForwardImage(tape, input)) : ForwardImage(tape, pixels);
+    public Tensor EncodeImage(Tape tape, Tensor pixels, bool training = false) =>
+        _frozen.HasFlag(FrozenParts.Image) ? tape.Constant(pixels, input => ForwardImage(tape, input, training: false)) : ForwardImage(tape, pixels, training);
 
-    private Tensor ForwardImage(Tape tape, Tensor pixels)
+    private Tensor ForwardImage(Tape tape, Tensor pixels, bool training)
     {
         int size = Config.Vision.ImageSize;
         if (pixels.Shape is not [var batch, 3, var height, var width] || height != size || width != size)
             throw new ArgumentException($"pixels have shape {pixels.ShapeText}, the model takes [batch, 3, {size}, {size}].", nameof(pixels));
+        if (_resNet is not null) return L2Normalize.Forward(tape, _resNet.Forward(tape, pixels, training));
         var x = PatchEmbedding.Forward(
             tape, pixels, Parameters["visual.conv1.weight"], Parameters["visual.class_embedding"], Parameters["visual.positional_embedding"]);
         if (Config.Vision.LnPre) x = Norm(tape, x, "visual.ln_pre");
@@ -64,7 +72,11 @@ public sealed class ClipModel : IDisposable
         return L2Normalize.Forward(tape, Projection.Forward(tape, x, Parameters["text_projection"]));
     }
 
-    public void Dispose() => Parameters.Dispose();
+    public void Dispose()
+    {
+        Parameters.Dispose();
+        Statistics.Dispose();
+    }
 
     private Tensor Norm(Tape tape, Tensor x, string name) => LayerNorm.Forward(tape, x, Parameters[$"{name}.weight"], Parameters[$"{name}.bias"]);
 

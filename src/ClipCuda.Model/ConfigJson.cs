@@ -12,6 +12,23 @@ public static class ConfigJson
     private static readonly string[] VisionKeys = ["image_size", "patch_size", "width", "layers", "heads", "head_width", "ln_pre", "no_ln_pre", "mlp_ratio"];
     private static readonly string[] TextKeys = ["context_length", "vocab_size", "width", "layers", "heads", "mlp_ratio"];
 
+    /// <summary>The model of a configuration file: open_clip's <c>model_configs/NAME.json</c>, or a checkpoint's <c>open_clip_config.json</c>.</summary>
+    /// <exception cref="IOException">There is no such file, or it cannot be read.</exception>
+    /// <exception cref="InvalidDataException">It is no JSON, or not a configuration that is supported; the message names the key.</exception>
+    public static ClipConfig ReadFile(string path)
+    {
+        try
+        {
+            using var json = JsonDocument.Parse(File.ReadAllBytes(path));
+            var root = json.RootElement;
+            return Read(root.ValueKind == JsonValueKind.Object && root.TryGetProperty("model_cfg", out var model) ? model : root, path, qkvBias: true);
+        }
+        catch (JsonException error)
+        {
+            throw new InvalidDataException($"'{path}' is no JSON: {error.Message}", error);
+        }
+    }
+
     /// <param name="source">What an error calls the text: its file.</param>
     /// <param name="qkvBias">What an absent <c>qkv_bias</c> means.</param>
     /// <exception cref="InvalidDataException">A key is missing, unknown or of the wrong type; the message names it.</exception>
@@ -20,16 +37,13 @@ public static class ConfigJson
         var top = new JsonSection(json, "", source, TopKeys);
         var vision = top.Section("vision_cfg", VisionKeys);
         var text = top.Section("text_cfg", TextKeys);
-        int visionWidth = vision.Int("width");
-        int heads = vision.Has("heads") ? vision.Int("heads") : HeadsOf(vision, visionWidth);
-        bool lnPre = vision.Has("ln_pre") ? vision.Bool("ln_pre") : !vision.Bool("no_ln_pre", absent: false);
         foreach (var section in (ReadOnlySpan<JsonSection>)[vision, text])
         {
             if (section.Has("mlp_ratio") && section.Number("mlp_ratio") != ClipConfig.MlpRatio) throw section.Error("mlp_ratio", $"must be {ClipConfig.MlpRatio}");
         }
         var config = new ClipConfig(
             top.Int("embed_dim"),
-            new VisionConfig(vision.Int("image_size"), vision.Int("patch_size"), visionWidth, vision.Int("layers"), heads, lnPre),
+            vision.IsList("layers") ? ReadResNet(vision) : ReadTransformer(vision),
             new TextConfig(text.Int("context_length"), text.Int("vocab_size"), text.Int("width"), text.Int("layers"), text.Int("heads")),
             top.Bool("quick_gelu", absent: false), top.Bool("qkv_bias", absent: qkvBias));
         return Validated(config, source);
@@ -81,11 +95,27 @@ public static class ConfigJson
         writer.WriteBoolean("quick_gelu", config.QuickGelu);
         writer.WriteStartObject("vision_cfg");
         writer.WriteNumber("image_size", config.Vision.ImageSize);
-        writer.WriteNumber("layers", config.Vision.Layers);
+        if (config.Vision.Stages is { } stages)
+        {
+            writer.WriteStartArray("layers");
+            foreach (int blocks in stages.ToArray()) writer.WriteNumberValue(blocks);
+            writer.WriteEndArray();
+        }
+        else
+        {
+            writer.WriteNumber("layers", config.Vision.Layers);
+        }
         writer.WriteNumber("width", config.Vision.Width);
-        writer.WriteNumber("head_width", config.Vision.Width / config.Vision.Heads);
-        writer.WriteNumber("patch_size", config.Vision.PatchSize);
-        writer.WriteBoolean("no_ln_pre", !config.Vision.LnPre);
+        writer.WriteNumber("head_width", config.Vision.FeatureWidth / config.Vision.Heads);
+        if (config.Vision.Stages is null)
+        {
+            writer.WriteNumber("patch_size", config.Vision.PatchSize);
+            writer.WriteBoolean("no_ln_pre", !config.Vision.LnPre);
+        }
+        else
+        {
+            writer.WriteNull("patch_size");
+        }
         writer.WriteEndObject();
         writer.WriteStartObject("text_cfg");
         writer.WriteNumber("context_length", config.Text.ContextLength);
@@ -97,12 +127,29 @@ public static class ConfigJson
         writer.WriteEndObject();
     }
 
-    private static int HeadsOf(JsonSection vision, int width)
+    private static VisionConfig ReadTransformer(JsonSection vision)
     {
+        int width = vision.Int("width");
+        bool lnPre = vision.Has("ln_pre") ? vision.Bool("ln_pre") : !vision.Bool("no_ln_pre", absent: false);
+        return new VisionConfig(vision.Int("image_size"), vision.Int("patch_size"), width, vision.Int("layers"), ReadHeads(vision, width), lnPre);
+    }
+
+    /// <summary>What a ResNet has no use for is ignored, as open_clip does: its own files give it <c>"patch_size": null</c>.</summary>
+    private static VisionConfig ReadResNet(JsonSection vision)
+    {
+        int[] layers = vision.Ints("layers");
+        if (layers is not [var first, var second, var third, var fourth]) throw vision.Error("layers", $"has {layers.Length} numbers; a ResNet has 4 stages");
+        int width = vision.Int("width"), heads = ReadHeads(vision, (long)VisionConfig.ResNetStride * width);
+        return VisionConfig.ResNet(vision.Int("image_size"), width, new ResNetStages(first, second, third, fourth), heads);
+    }
+
+    private static int ReadHeads(JsonSection vision, long width)
+    {
+        if (vision.Has("heads")) return vision.Int("heads");
         // open_clip's default (CLIPVisionCfg.head_width).
         int headWidth = vision.Has("head_width") ? vision.Int("head_width") : 64;
-        if (headWidth < 1 || width % headWidth != 0) throw vision.Error("head_width", $"is {headWidth}, which does not divide width {width}");
-        return width / headWidth;
+        if (headWidth < 1 || width % headWidth != 0 || width / headWidth > int.MaxValue) throw vision.Error("head_width", $"is {headWidth}, which does not divide width {width}");
+        return (int)(width / headWidth);
     }
 }
 
@@ -150,6 +197,11 @@ internal sealed class JsonSection
 
     public int Int(string key) =>
         Get(key) is { ValueKind: JsonValueKind.Number } value && value.TryGetInt32(out int number) ? number : throw Error(key, "is no whole number");
+
+    public bool IsList(string key) => _json.TryGetProperty(key, out var value) && value.ValueKind == JsonValueKind.Array;
+
+    public int[] Ints(string key) =>
+        [.. Get(key).EnumerateArray().Select(item => item.ValueKind == JsonValueKind.Number && item.TryGetInt32(out int number) ? number : throw Error(key, "holds what is no whole number"))];
 
     public double Number(string key) => Get(key) is { ValueKind: JsonValueKind.Number } value ? value.GetDouble() : throw Error(key, "is no number");
 

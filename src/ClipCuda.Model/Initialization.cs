@@ -19,6 +19,13 @@ namespace ClipCuda.Model;
 /// <item><term>layer norms</term><description>weight 1, bias 0</description></item>
 /// <item><term>logit_scale</term><description>ln(1/0.07)</description></item>
 /// </list>
+/// A ResNet is drawn as OpenAI's in either scheme (clip/model.py); F is its features' width, 32 W.
+/// <list type="table">
+/// <item><term>convolutions</term><description>U(±n^−½), n = in·kernel² (PyTorch's default)</description></item>
+/// <item><term>batch norms</term><description>weight 1, but 0 in bn3 of every block, which so begins as its shortcut; bias 0</description></item>
+/// <item><term>attnpool positions, projections</term><description>N(0, F^−½)</description></item>
+/// <item><term>attnpool biases</term><description>U(±F^−½) (PyTorch's default)</description></item>
+/// </list>
 /// Each parameter has random numbers of its own, keyed by seed and place in the list: they depend on nothing else.
 /// </summary>
 public static class Initialization
@@ -65,6 +72,7 @@ public static class Initialization
         string[] parts = name.Split('.');
         string last = parts[^1], layer = parts.Length > 1 ? parts[^2] : "";
         if (name == ParameterNames.LogitScale) return (Kind.Constant, LogitScale);
+        if (visual && config.Vision.Stages is not null) return ResNetRule(name, layer, last, shape, config.Vision);
         if (layer.StartsWith("ln_", StringComparison.Ordinal)) return (Kind.Constant, last == "weight" ? 1 : 0);
         if (name == "token_embedding.weight") return (Kind.Normal, 0.02);
         if (last == "positional_embedding") return (Kind.Normal, reference || !visual ? 0.01 : inverseRoot);
@@ -80,5 +88,15 @@ public static class Initialization
             "c_fc" => 1 / Math.Sqrt(2 * width),
             _ => throw new InvalidOperationException($"No rule initialises '{name}'."),
         });
+    }
+
+    private static (Kind Kind, double Number) ResNetRule(string name, string layer, string last, int[] shape, VisionConfig config)
+    {
+        double inverseRoot = 1 / Math.Sqrt(config.FeatureWidth);
+        if (shape.Length == 4) return (Kind.Uniform, 1 / Math.Sqrt(shape[1] * shape[2] * shape[3]));
+        if (shape.Length == 2) return (Kind.Normal, inverseRoot);
+        if (layer.EndsWith("_proj", StringComparison.Ordinal)) return (Kind.Uniform, inverseRoot);
+        bool endsBlock = layer == "bn3" && name.StartsWith("visual.layer", StringComparison.Ordinal);
+        return (Kind.Constant, last == "weight" && !endsBlock ? 1 : 0);
     }
 }

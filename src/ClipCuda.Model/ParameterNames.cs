@@ -32,13 +32,8 @@ public static class ParameterNames
         Add("positional_embedding", text.ContextLength, text.Width);
         Add("text_projection", text.Width, config.EmbedDim);
         Add(LogitScale);
-        Add("visual.class_embedding", vision.Width);
-        Add("visual.positional_embedding", vision.SequenceLength, vision.Width);
-        Add("visual.proj", vision.Width, config.EmbedDim);
-        Add("visual.conv1.weight", vision.Width, 3, vision.PatchSize, vision.PatchSize);
-        if (vision.LnPre) AddNorm("visual.ln_pre", vision.Width);
-        AddBlocks("visual.transformer", vision.Width, vision.Layers);
-        AddNorm("visual.ln_post", vision.Width);
+        if (vision.Stages is { } stages) AddResNet(stages.ToArray());
+        else AddVisionTransformer();
         AddBlocks("transformer", text.Width, text.Layers);
         Add("token_embedding.weight", text.VocabSize, text.Width);
         AddNorm("ln_final", text.Width);
@@ -46,6 +41,51 @@ public static class ParameterNames
 
         void Add(string name, params int[] shape) =>
             specs.Add(new ParameterSpec(name, shape, decay == WeightDecayScope.All || shape.Length >= 2, Trains: !frozen.HasFlag(PartOf(name))));
+
+        void AddVisionTransformer()
+        {
+            Add("visual.class_embedding", vision.Width);
+            Add("visual.positional_embedding", vision.SequenceLength, vision.Width);
+            Add("visual.proj", vision.Width, config.EmbedDim);
+            Add("visual.conv1.weight", vision.Width, 3, vision.PatchSize, vision.PatchSize);
+            if (vision.LnPre) AddNorm("visual.ln_pre", vision.Width);
+            AddBlocks("visual.transformer", vision.Width, vision.Layers);
+            AddNorm("visual.ln_post", vision.Width);
+        }
+
+        void AddResNet(int[] stages)
+        {
+            int half = vision.Width / 2, inputs = vision.Width, features = vision.FeatureWidth;
+            AddConvolution("visual", "conv1", "bn1", half, 3, 3);
+            AddConvolution("visual", "conv2", "bn2", half, half, 3);
+            AddConvolution("visual", "conv3", "bn3", vision.Width, half, 3);
+            for (int stage = 0; stage < stages.Length; stage++)
+            {
+                int planes = vision.Width << stage, outputs = ModifiedResNet.Expansion * planes;
+                for (int b = 0; b < stages[stage]; b++)
+                {
+                    string block = $"visual.layer{stage + 1}.{b}";
+                    AddConvolution(block, "conv1", "bn1", planes, inputs, 1);
+                    AddConvolution(block, "conv2", "bn2", planes, planes, 3);
+                    AddConvolution(block, "conv3", "bn3", outputs, planes, 1);
+                    if (b == 0) AddConvolution(block, "downsample.0", "downsample.1", outputs, inputs, 1);
+                    inputs = outputs;
+                }
+            }
+            Add("visual.attnpool.positional_embedding", vision.SequenceLength, features);
+            foreach (string part in (ReadOnlySpan<string>)["k", "q", "v", "c"])
+            {
+                int outputs = part == "c" ? config.EmbedDim : features;
+                Add($"visual.attnpool.{part}_proj.weight", outputs, features);
+                Add($"visual.attnpool.{part}_proj.bias", outputs);
+            }
+        }
+
+        void AddConvolution(string block, string convolution, string norm, int outputs, int inputs, int kernel)
+        {
+            Add($"{block}.{convolution}.weight", outputs, inputs, kernel, kernel);
+            AddNorm($"{block}.{norm}", outputs);
+        }
 
         void AddNorm(string name, int width)
         {
@@ -71,6 +111,12 @@ public static class ParameterNames
             }
         }
     }
+
+    /// <summary>The batch norms and their widths: in a ResNet, every vector that is called a weight belongs to one.</summary>
+    public static IEnumerable<(string Name, int Width)> BatchNorms(ClipConfig config) =>
+        from spec in Of(config, WeightDecayScope.All)
+        where config.Vision.Stages is not null && spec.Shape.Length == 1 && spec.Name.StartsWith("visual.", StringComparison.Ordinal) && spec.Name.EndsWith(".weight", StringComparison.Ordinal)
+        select (spec.Name[..^".weight".Length], spec.Shape[0]);
 
     private static FrozenParts PartOf(string name) =>
         name == LogitScale ? FrozenParts.Temperature : name.StartsWith("visual.", StringComparison.Ordinal) ? FrozenParts.Image : FrozenParts.Text;

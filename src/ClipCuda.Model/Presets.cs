@@ -56,18 +56,38 @@ public static class Presets
         ViT("ViT-B/32", patch: 32, width: 768, layers: 12, textWidth: 512, embed: 512),
         ViT("ViT-B/16", patch: 16, width: 768, layers: 12, textWidth: 512, embed: 512),
         ViT("ViT-L/14", patch: 14, width: 1024, layers: 24, textWidth: 768, embed: 768),
+        ViT("ViT-L/14@336", patch: 14, width: 1024, layers: 24, textWidth: 768, embed: 768, imageSize: 336),
+        ResNet("RN50", 224, width: 64, new(3, 4, 6, 3), textWidth: 512, embed: 1024),
+        ResNet("RN101", 224, width: 64, new(3, 4, 23, 3), textWidth: 512, embed: 512),
+        ResNet("RN50x4", 288, width: 80, new(4, 6, 10, 6), textWidth: 640, embed: 640),
+        ResNet("RN50x16", 384, width: 96, new(6, 8, 18, 8), textWidth: 768, embed: 768),
+        ResNet("RN50x64", 448, width: 128, new(3, 15, 36, 10), textWidth: 1024, embed: 1024),
     ];
 
-    /// <summary>The preset of that name; case does not matter, and a dash may stand for the slash.</summary>
+    /// <summary>
+    /// The preset of that name; case does not matter, and a dash may stand for <c>/</c> and <c>@</c>. A name that ends in <c>.json</c> is a
+    /// configuration file (see <see cref="ConfigJson.ReadFile"/>), trained as the reference project's models and drawn as OpenAI's.
+    /// </summary>
     /// <exception cref="ArgumentException">There is none; the message lists those there are.</exception>
+    /// <exception cref="IOException">The file cannot be read.</exception>
+    /// <exception cref="InvalidDataException">The file is no configuration that is supported.</exception>
     public static Preset Find(string name) =>
-        All.FirstOrDefault(preset => Canonical(preset.Name) == Canonical(name))
-            ?? throw new ArgumentException($"There is no model '{name}'; there are {string.Join(", ", All.Select(preset => preset.Name))}.");
+        name.EndsWith(".json", StringComparison.OrdinalIgnoreCase)
+            ? new Preset(name, ConfigJson.ReadFile(name), Reference, InitializationScheme.TransformerScaled)
+            : All.FirstOrDefault(preset => Canonical(preset.Name) == Canonical(name))
+                ?? throw new ArgumentException($"There is no model '{name}'; there are {string.Join(", ", All.Select(preset => preset.Name))}, and configuration files by path (.json).");
 
-    private static string Canonical(string name) => name.ToLowerInvariant().Replace('/', '-');
+    private static string Canonical(string name) => name.ToLowerInvariant().Replace('/', '-').Replace('@', '-');
 
-    private static Preset ViT(string name, int patch, int width, int layers, int textWidth, int embed) => new(
+    private static Preset ViT(string name, int patch, int width, int layers, int textWidth, int embed, int imageSize = 224) => new(
         name,
-        new(embed, new(224, patch, width, layers, Heads: width / 64), new(77, 49408, textWidth, Layers: 12, Heads: textWidth / 64)),
+        new(embed, new(imageSize, patch, width, layers, Heads: width / 64), new(77, 49408, textWidth, Layers: 12, Heads: textWidth / 64)),
         Reference, InitializationScheme.Reference);
+
+    /// <summary>OpenAI's, with the activation and the biases that its weights were trained with (open_clip's NAME-quickgelu).</summary>
+    private static Preset ResNet(string name, int imageSize, int width, ResNetStages stages, int textWidth, int embed) => new(
+        name,
+        new(
+            embed, VisionConfig.ResNet(imageSize, width, stages, heads: width / 2), new(77, 49408, textWidth, Layers: 12, Heads: textWidth / 64), QuickGelu: true, QkvBias: true),
+        Reference, InitializationScheme.TransformerScaled);
 }

@@ -71,6 +71,7 @@ public sealed class PretrainedWeights : IDisposable
             if (source.Shape.AsSpan().SequenceEqual(target.Shape)) source.Upload(target);
             else notes.Add(PositionalEmbedding.Fit(source, target));
         }
+        foreach (var tensor in Tensors) model.Statistics.Take(tensor);
         return notes;
     }
 

@@ -2,7 +2,7 @@ namespace ClipCuda.Model;
 
 /// <summary>
 /// Holds the tensors of a file against a configuration: every parameter must be there in its shape, and nothing else. The result is open_clip's
-/// layout, in the order of <see cref="ParameterNames"/>: with an in_proj bias, zeros where the model has none.
+/// layout, in the order of <see cref="ParameterNames"/>: with an in_proj bias, zeros where the model has none, and with batch norms' statistics.
 /// </summary>
 internal static class WeightMatch
 {
@@ -14,8 +14,8 @@ internal static class WeightMatch
     /// <summary>Whether a tensor is one of the sizes by which OpenAI's archives are told from others.</summary>
     public static bool IsOpenAiSize(string name) => OpenAiSizes.Contains(name);
 
-    /// <summary>A configuration's parameters in open_clip's layout.</summary>
-    /// <param name="parameter">Gives a parameter by its name.</param>
+    /// <summary>A configuration's parameters and statistics in open_clip's layout.</summary>
+    /// <param name="parameter">Gives either by its name.</param>
     public static IReadOnlyList<WeightTensor> Complete(ClipConfig config, Func<string, WeightTensor> parameter)
     {
         var tensors = new List<WeightTensor>();
@@ -25,6 +25,7 @@ internal static class WeightMatch
             tensors.Add(tensor);
             if (AbsentBias(config, spec.Name) is { } bias) tensors.Add(WeightTensor.Zeros(bias, tensor.Type, tensor.Shape[0]));
         }
+        tensors.AddRange(Statistics(config).Select(statistic => parameter(statistic.Name)));
         return tensors;
     }
 
@@ -34,10 +35,11 @@ internal static class WeightMatch
     {
         var specs = ParameterNames.Of(config, WeightDecayScope.All);
         var absent = specs.Select(spec => AbsentBias(config, spec.Name)).OfType<string>().ToHashSet(StringComparer.Ordinal);
-        RequireAll(path, [.. specs.Select(spec => spec.Name).Where(name => !file.Contains(name))]);
-        string[] others = [.. file.Entries.Select(entry => entry.Name).Except(specs.Select(spec => spec.Name)).Except(absent).Where(name => !IsOpenAiSize(name))];
+        (string Name, int[] Shape)[] needed = [.. specs.Select(spec => (spec.Name, spec.Shape)), .. Statistics(config).Select(statistic => (statistic.Name, new[] { statistic.Width }))];
+        RequireAll(path, [.. needed.Select(tensor => tensor.Name).Where(name => !file.Contains(name))]);
+        string[] others = [.. file.Entries.Select(entry => entry.Name).Except(needed.Select(tensor => tensor.Name)).Except(absent).Where(name => !IsOpenAiSize(name))];
         RequireNone(path, [.. others.Where(name => !IsCounter(name))]);
-        foreach (var spec in specs) RequireShape(path, file[spec.Name].Name, file.Tensor(spec.Name), spec.Shape);
+        foreach (var (name, shape) in needed) RequireShape(path, name, file.Tensor(name), shape);
         foreach (string bias in absent.Where(file.Contains)) RequireZero(path, bias, file.Tensor(bias));
         return [.. Complete(config, file.Tensor), .. others.Select(file.Tensor)];
     }
@@ -73,6 +75,8 @@ internal static class WeightMatch
             return tensor;
         });
     }
+
+    private static IEnumerable<(string Name, int Width)> Statistics(ClipConfig config) => BatchNormStatistics.NamesOf(ParameterNames.BatchNorms(config));
 
     /// <summary>The in_proj bias that open_clip has beside this parameter and the model has not.</summary>
     private static string? AbsentBias(ClipConfig config, string name) =>

@@ -40,6 +40,9 @@ public sealed class WeightTensor
 
     public static WeightTensor Of(string name, int[] shape, Func<float[]> values) => new(name, "F32", shape, take => take(MemoryMarshal.AsBytes(values().AsSpan())));
 
+    /// <summary>An I64 of shape [], in which PyTorch counts batches.</summary>
+    public static WeightTensor Count(string name, long count) => new(name, "I64", [], take => take(BitConverter.GetBytes(count)));
+
     public static WeightTensor Zeros(string name, string type, params int[] shape)
     {
         long bytes = shape.Aggregate((long)SafetensorsHeader.ElementBytes(type), (product, extent) => product * extent);
@@ -100,6 +103,14 @@ public sealed class WeightTensor
             }
             take(result);
         });
+    }
+
+    /// <summary>The number of an I64 of shape [].</summary>
+    /// <exception cref="InvalidDataException">The tensor is another.</exception>
+    public long ToCount()
+    {
+        if (Type != "I64" || Shape.Length != 0) throw new InvalidDataException($"'{Name}' is {Type} of shape {ShapeText}, expected I64 of shape [].");
+        return BitConverter.ToInt64(ToBytes());
     }
 
     /// <summary>The numbers, widened to float32, which every F16 and BF16 is exactly.</summary>

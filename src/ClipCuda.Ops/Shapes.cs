@@ -1,4 +1,5 @@
 using ClipCuda.Devices;
+using ClipCuda.Ptx;
 
 namespace ClipCuda.Ops;
 
@@ -9,6 +10,9 @@ internal static class Shapes
     public static int RowsARun(int rows) => Math.Max(16, Ceiling(rows, 64));
 
     public static int Ceiling(long count, int divisor) => checked((int)((count + divisor - 1) / divisor));
+
+    /// <summary>The grid of kernels that take the tiles of common/tile.cuh.</summary>
+    public static Dim3 Tiles(int rows, int columns) => new(Ceiling(rows, 16), Ceiling(columns, 256));
 
     /// <summary>Throws unless a tensor has this shape.</summary>
     public static void Require(Tensor tensor, string name, params ReadOnlySpan<int> shape)

@@ -57,6 +57,16 @@ public sealed class Tape(Device device, bool recording = true) : IDisposable
     }
 
     /// <summary>
+    /// Gives memory of this tape back at once, unless a recorded op owns it: a forward's workspace that its backward does not read, or, on a
+    /// tape that does not record, an activation that nothing reads any more.
+    /// </summary>
+    public void Release(Tensor tensor)
+    {
+        var buffer = tensor.Data.Buffer!;
+        if (_sinceLastNode.Remove(buffer)) Return(buffer);
+    }
+
+    /// <summary>
     /// Ends an op: what was allocated since the last op ended belongs to this node. The closure runs at most once, and only if a
     /// gradient reached the output. A tape that does not record forgets the closure.
     /// </summary>
@@ -161,7 +171,7 @@ public sealed class Tape(Device device, bool recording = true) : IDisposable
 
     private Tensor Allocate(DataType type, bool needsGradient, ReadOnlySpan<int> shape)
     {
-        long bytes = type == DataType.UInt8 ? 1 : 4;
+        long bytes = type.Size();
         foreach (int extent in shape) bytes *= extent;
         var buffer = Rent(bytes);
         _sinceLastNode.Add(buffer);

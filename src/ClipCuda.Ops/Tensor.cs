@@ -36,7 +36,7 @@ public sealed class Tensor
 
     public long Elements { get; }
 
-    public long Bytes => Elements * (Type == DataType.UInt8 ? 1 : 4);
+    public long Bytes => Elements * Type.Size();
 
     /// <summary>The last extent: what a row holds.</summary>
     public int Width => Shape.Length == 0 ? 1 : Shape[^1];

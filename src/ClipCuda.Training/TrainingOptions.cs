@@ -147,7 +147,7 @@ public sealed record TrainingOptions
         ["image_size"] = $"{Model.Vision.ImageSize}",
         ["patch_size"] = $"{Model.Vision.PatchSize}",
         ["vision_width"] = $"{Model.Vision.Width}",
-        ["vision_layers"] = $"{Model.Vision.Layers}",
+        ["vision_layers"] = Model.Vision.Stages?.ToString() ?? $"{Model.Vision.Layers}",
         ["vision_heads"] = $"{Model.Vision.Heads}",
         ["vision_ln_pre"] = $"{Model.Vision.LnPre}",
         ["text_width"] = $"{Model.Text.Width}",

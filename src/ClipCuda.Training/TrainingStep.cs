@@ -65,7 +65,7 @@ public sealed class TrainingStep : IDisposable
         try
         {
             var pixels = PixelInput.Run(Tape, Preprocess, rgb, images, _options.Model.Vision.ImageSize, _options.Fit);
-            var image = _model.EncodeImage(Tape, pixels);
+            var image = _model.EncodeImage(Tape, pixels, training: true);
             var text = _model.EncodeText(Tape, tokens, images.Length);
             var loss = ClipLoss.Forward(Tape, image, text, _model.LogitScale);
             var result = (loss.ToArray()[0], _model.LogitScale.ToArray()[0]);

@@ -24,6 +24,8 @@ internal sealed record BenchmarkModel(string Name, TrainingOptions Options, int 
 
     public static BenchmarkModel ViTB32 { get; } = new("ViT-B/32", OptionsOf(Presets.Find("ViT-B/32")), 8);
 
+    public static BenchmarkModel RN50 { get; } = new("RN50", OptionsOf(Presets.Find("RN50")), 8);
+
     public IReadOnlyList<ParameterSpec> Specs => ParameterNames.Of(Config, Options.WeightDecayScope);
 
     // Images have the model's size already; no crop is drawn.

@@ -12,7 +12,7 @@ namespace ClipCuda.Benchmarks;
 /// </summary>
 internal sealed class TorchClip : nn.Module
 {
-    private readonly TorchImageTower _visual;
+    private readonly nn.Module<torch.Tensor, torch.Tensor> _visual;
     private readonly nn.Module<torch.Tensor, torch.Tensor> _blocks;
     private readonly Embedding _tokenEmbedding;
     private readonly LayerNorm _lnFinal;
@@ -21,10 +21,10 @@ internal sealed class TorchClip : nn.Module
     public TorchClip(ClipConfig config)
         : base("clip")
     {
-        if (config.QuickGelu || config.Vision.LnPre) throw new ArgumentException("The baseline is the model without quick GELU and ln_pre.", nameof(config));
+        if (config.Vision.LnPre) throw new ArgumentException("The baseline is the model without ln_pre.", nameof(config));
         var text = config.Text;
-        _visual = new TorchImageTower(config);
-        _blocks = new TorchTransformer(text.Width, text.Layers, text.Heads, causal: true, config.QkvBias);
+        _visual = config.Vision.Stages is null ? new TorchImageTower(config) : new TorchResNet(config);
+        _blocks = new TorchTransformer(text.Width, text.Layers, text.Heads, causal: true, config);
         _tokenEmbedding = nn.Embedding(text.VocabSize, text.Width);
         _lnFinal = nn.LayerNorm(text.Width);
         _positions = new Parameter(torch.zeros(text.ContextLength, text.Width));
@@ -84,7 +84,7 @@ internal sealed class TorchImageTower : nn.Module<torch.Tensor, torch.Tensor>
     {
         var vision = config.Vision;
         _convolution = nn.Conv2d(3, vision.Width, kernel_size: vision.PatchSize, stride: vision.PatchSize, bias: false);
-        _blocks = new TorchTransformer(vision.Width, vision.Layers, vision.Heads, causal: false, config.QkvBias);
+        _blocks = new TorchTransformer(vision.Width, vision.Layers, vision.Heads, causal: false, config);
         _lnPost = nn.LayerNorm(vision.Width);
         _classToken = new Parameter(torch.zeros(vision.Width));
         _positions = new Parameter(torch.zeros(vision.SequenceLength, vision.Width));
@@ -110,10 +110,10 @@ internal sealed class TorchTransformer : nn.Module<torch.Tensor, torch.Tensor>
 {
     private readonly Sequential _blocks;
 
-    public TorchTransformer(int width, int layers, int heads, bool causal, bool qkvBias)
+    public TorchTransformer(int width, int layers, int heads, bool causal, ClipConfig config)
         : base("transformer")
     {
-        _blocks = nn.Sequential([.. Enumerable.Range(0, layers).Select(_ => new TorchBlock(width, heads, causal, qkvBias))]);
+        _blocks = nn.Sequential([.. Enumerable.Range(0, layers).Select(_ => new TorchBlock(width, heads, causal, config))]);
         register_module("resblocks", _blocks);
     }
 
@@ -126,14 +126,15 @@ internal sealed class TorchBlock : nn.Module<torch.Tensor, torch.Tensor>
     private readonly TorchAttention _attention;
     private readonly Sequential _mlp;
 
-    public TorchBlock(int width, int heads, bool causal, bool qkvBias)
+    public TorchBlock(int width, int heads, bool causal, ClipConfig config)
         : base("block")
     {
         _ln1 = nn.LayerNorm(width);
-        _attention = new TorchAttention(width, heads, causal, qkvBias);
+        _attention = new TorchAttention(width, heads, causal, config.QkvBias);
+        nn.Module<torch.Tensor, torch.Tensor> activation = config.QuickGelu ? new TorchQuickGelu() : nn.GELU();
         _ln2 = nn.LayerNorm(width);
         _mlp = nn.Sequential(
-            ("c_fc", nn.Linear(width, ClipConfig.MlpRatio * width)), ("gelu", nn.GELU()), ("c_proj", nn.Linear(ClipConfig.MlpRatio * width, width)));
+            ("c_fc", nn.Linear(width, ClipConfig.MlpRatio * width)), ("gelu", activation), ("c_proj", nn.Linear(ClipConfig.MlpRatio * width, width)));
         register_module("ln_1", _ln1);
         register_module("attn", _attention);
         register_module("ln_2", _ln2);
@@ -145,6 +146,12 @@ internal sealed class TorchBlock : nn.Module<torch.Tensor, torch.Tensor>
         var x = input + _attention.forward(_ln1.forward(input));
         return x + _mlp.forward(_ln2.forward(x));
     }
+}
+
+/// <summary>As OpenAI writes it; libtorch has no kernel for it.</summary>
+internal sealed class TorchQuickGelu() : nn.Module<torch.Tensor, torch.Tensor>("quick_gelu")
+{
+    public override torch.Tensor forward(torch.Tensor input) => input * torch.sigmoid(1.702 * input);
 }
 
 internal sealed class TorchAttention : nn.Module<torch.Tensor, torch.Tensor>

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using ClipCuda.Cli;
+using ClipCuda.Devices;
 using ClipCuda.Model;
 using ClipCuda.Tests.Training;
 
@@ -119,6 +120,32 @@ public sealed class TrainCommandTests
         var run = Train("--context-length", "4", "--epochs", "1", "--name", "cut");
         Assert.That(run.Output, Does.Match(@"\d+ too long for the context and cut"));
         Train("--context-length", "4", "--strict", "--name", "strict").MustFail(1, "line ", "context");
+    }
+
+    /// <summary>A ResNet by configuration file: trained, evaluated and saved with its statistics.</summary>
+    [Test]
+    public void A_resnet_of_a_configuration_file_trains()
+    {
+        string config = _run.Folder.Write("rn.json", """
+            {"embed_dim": 16, "quick_gelu": true, "vision_cfg": {"image_size": 64, "layers": [1, 1, 1, 1], "width": 8, "patch_size": null},
+             "text_cfg": {"context_length": 12, "vocab_size": 49408, "width": 64, "heads": 1, "layers": 1}}
+            """);
+        var run = CommandLine.Run(
+            "train", "--train-csv", _run.TrainCsv, "--val-csv", _run.ValCsv, "--img-root", _run.Emoji, "--batch-size", "8", "--epochs", "1", "--logs", _run.Folder.Path,
+            "--name", "rn", "--model-name", config);
+        Assert.That((run.ExitCode, run.Error), Is.EqualTo((0, "")), run.Output);
+        Assert.That(File.ReadAllText(_run.Folder.At("rn/params.txt")), Does.Contain("vision_layers: 1,1,1,1").And.Contain("quick_gelu: True"));
+        using var device = Device.Open("cpu", 1);
+        using var model = Checkpoint.Load(device, _run.Folder.At("rn/checkpoints/epoch_1"));
+        int steps = (File.ReadLines(_run.TrainCsv).Count() - 1) / 8; // a row is a pair, and the rest of an epoch is left out
+        Assert.That(model.Statistics.BatchesTracked.Values, Is.All.EqualTo(steps));
+    }
+
+    [Test]
+    public void A_resnet_takes_no_patches()
+    {
+        Train("--model-name", "RN50", "--image-size", "64", "--name", "x").MustFail(1, "--patch-size");
+        CommandLine.Run("train", "--model-name", "nowhere.json").MustFail(2, "nowhere.json");
     }
 
     [Test]

@@ -8,6 +8,8 @@ public sealed class CheckpointTests
 {
     private static readonly ClipConfig Small = new(8, new(16, 8, 12, 1, 1), new(6, 20, 8, 2, 2));
 
+    private static readonly ClipConfig ResNet = Small with { Vision = VisionConfig.ResNet(32, 4, new(1, 1, 1, 1), heads: 2), QkvBias = true };
+
     private Device _device = null!;
     private string _folder = "";
 
@@ -45,6 +47,41 @@ public sealed class CheckpointTests
         long file = new FileInfo(Path.Combine(_folder, Checkpoint.WeightsFile)).Length, device = _device.LiveBytes, host = GC.GetAllocatedBytesForCurrentThread();
         using var loaded = Checkpoint.Load(_device, _folder);
         Assert.That(_device.LiveBytes - device + GC.GetAllocatedBytesForCurrentThread() - host, Is.InRange(file, (long)(1.2 * file)));
+    }
+
+    [Test]
+    public void A_resnets_statistics_come_back_with_it()
+    {
+        using var model = NewModel(ResNet);
+        foreach (string name in model.Statistics.Names) model.Statistics[name].Upload([.. Enumerable.Range(0, model.Statistics[name].Width).Select(i => i + 0.5f)]);
+        model.Statistics.SetBatchesTracked("visual.bn1.num_batches_tracked", 12_345_678_901);
+        Checkpoint.Save(_folder, model);
+        using var loaded = Checkpoint.Load(_device, _folder);
+        Assert.That(loaded.Config, Is.EqualTo(model.Config));
+        foreach (string name in model.Parameters.Names) Numbers.AssertSameBits(loaded.Parameters[name].ToArray(), model.Parameters[name].ToArray(), name);
+        foreach (string name in model.Statistics.Names) Numbers.AssertSameBits(loaded.Statistics[name].ToArray(), model.Statistics[name].ToArray(), name);
+        Assert.That(loaded.Statistics.BatchesTracked, Is.EquivalentTo(model.Statistics.BatchesTracked));
+        using var json = JsonDocument.Parse(File.ReadAllText(Path.Combine(_folder, Checkpoint.ConfigFile)));
+        var vision = json.RootElement.GetProperty("model_cfg").GetProperty("vision_cfg");
+        Assert.That(vision.EnumerateObject().Select(p => p.Name), Is.EquivalentTo(new[] { "image_size", "layers", "width", "head_width", "patch_size" }));
+        Assert.That(vision.GetProperty("head_width").GetInt32(), Is.EqualTo(64));
+    }
+
+    [Test]
+    public void Missing_statistics_are_named_and_missing_counts_are_not_missed()
+    {
+        using var model = NewModel(ResNet);
+        string path = Path.Combine(_folder, "w.safetensors");
+        Write(model.Statistics.Names.Skip(1));
+        Assert.That(() => Checkpoint.LoadWeights(model, path), Throws.TypeOf<InvalidDataException>().With.Message.Contains("lacks 1 tensor: visual.bn1.running_mean"));
+        Write(model.Statistics.Names);
+        Checkpoint.LoadWeights(model, path);
+        Assert.That(model.Statistics.BatchesTracked.Values, Is.All.Zero);
+
+        void Write(IEnumerable<string> statistics) => SafetensorsFile.Write(path, [
+            .. model.Parameters.Names.Select(name => (name, model.Parameters[name].Shape, (Func<float[]>)model.Parameters[name].ToArray)),
+            .. statistics.Select(name => (name, model.Statistics[name].Shape, (Func<float[]>)model.Statistics[name].ToArray)),
+        ]);
     }
 
     [Test]

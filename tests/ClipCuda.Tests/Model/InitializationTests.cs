@@ -6,6 +6,7 @@ namespace ClipCuda.Tests.Model;
 public sealed class InitializationTests
 {
     private static readonly ClipConfig Config = new(64, new(32, 8, 96, 3, 3), new(20, 500, 64, 5, 2), QkvBias: true);
+    private static readonly ClipConfig ResNet = Config with { Vision = VisionConfig.ResNet(64, 8, new(1, 1, 1, 1), heads: 4) };
 
     // Standard deviations; a uniform ±b has b/√3.
     [TestCase(InitializationScheme.Reference, "token_embedding.weight", 0.02)]
@@ -42,6 +43,28 @@ public sealed class InitializationTests
     [TestCase(InitializationScheme.TransformerScaled, "transformer.resblocks.0.mlp.c_fc.bias", 0f)]
     public void Constants_are_constant(InitializationScheme scheme, string name, float value) => Assert.That(Draw(scheme, seed: 1, name), Is.All.EqualTo(value));
 
+    // PyTorch's default of a convolution is uniform, ±1/√(in·kernel²); attention pooling is drawn with (32·width)^−½.
+    [TestCase("visual.conv1.weight", 0.19245009 / 1.7320508)]
+    [TestCase("visual.layer2.0.conv2.weight", 0.083333333 / 1.7320508)]
+    [TestCase("visual.layer3.0.downsample.0.weight", 0.125 / 1.7320508)]
+    [TestCase("visual.attnpool.k_proj.weight", 0.0625)]
+    [TestCase("visual.attnpool.positional_embedding", 0.0625)]
+    [TestCase("visual.attnpool.c_proj.bias", 0.0625 / 1.7320508)]
+    public void A_resnet_is_drawn_as_openais(string name, double deviation)
+    {
+        float[] values = Draw(InitializationScheme.TransformerScaled, seed: 1, name, ResNet);
+        Assert.That(Math.Sqrt(values.Average(v => (double)v * v)), Is.EqualTo(deviation).Within(5 * deviation / Math.Sqrt(2 * values.Length)));
+        Assert.That(Draw(InitializationScheme.Reference, seed: 1, name, ResNet), Is.EqualTo(values));
+    }
+
+    [TestCase("visual.bn3.weight", 1f)]
+    [TestCase("visual.layer1.0.bn2.weight", 1f)]
+    [TestCase("visual.layer1.0.bn3.weight", 0f)]
+    [TestCase("visual.layer4.0.downsample.1.weight", 1f)]
+    [TestCase("visual.layer4.0.downsample.1.bias", 0f)]
+    public void A_residual_block_begins_as_its_shortcut(string name, float value) =>
+        Assert.That(Draw(InitializationScheme.TransformerScaled, seed: 1, name, ResNet), Is.All.EqualTo(value));
+
     [Test]
     public void A_seed_gives_the_same_numbers_and_another_seed_others()
     {
@@ -52,11 +75,12 @@ public sealed class InitializationTests
         Assert.That(Draw(InitializationScheme.Reference, 7, "text_projection").Zip(once).Count(pair => pair.First == pair.Second), Is.LessThan(once.Length / 100));
     }
 
-    private static float[] Draw(InitializationScheme scheme, int seed, string name)
+    private static float[] Draw(InitializationScheme scheme, int seed, string name, ClipConfig? config = null)
     {
+        config ??= Config;
         using var device = Device.Open("cpu", 1);
-        using var model = new ClipModel(device, Config);
-        Initialization.Apply(model.Parameters, Config, scheme, seed);
+        using var model = new ClipModel(device, config);
+        Initialization.Apply(model.Parameters, config, scheme, seed);
         return model.Parameters[name].ToArray();
     }
 }
