@@ -32,6 +32,7 @@ internal static class Equivalents
         // Boundaries between formulas that agree there.
         (@"math\.cuh", @"^(r = a < -87|return a > 88|return a < -126)", @"setp\.(lt|gt)\.f32 → setp\.(le|ge)", "differs at the one float where the exponential ends, where 0 and 1e-38, or infinity and 3e38, serve alike"),
         (@"gelu", @"^return t > 6", @"setp\.gt\.f32 → setp\.ge", "differs at 6 alone, where 0 and 1e-9 are both right to 1e-9"),
+        (@"gelu", @"^(DEVICE float normal_density|for \(int c|float s = fminf)", @"^min\.f32 6 → 12", "matters beyond 6 alone, where what comes of it is replaced by 0; or of NaN, where the factor u is NaN"),
         (@"gelu", @"^return u > 0", @"setp\.gt\.f32 → setp\.ge", "differs at 0, where the tail is 1/2 and so is 1 − tail"),
         (@"l2normalize", "LargestReciprocal", @"setp\.gt\.f32 → setp\.ge", "differs where r is the bound itself, which it then becomes"),
         (@"gradientnorm", @"^result\[1\] = factor > 1", @"setp\.gt\.f32 → setp\.ge", "differs where the factor is 1, which it then becomes"),
@@ -75,17 +76,29 @@ internal static class Equivalents
             "changes e^x or log x by at most 4e-5 of it, and that for few x: below the op's tolerance. The same lines inlined in gelu and quickgelu, whose tests see single ulp, have no such survivors"),
     ];
 
+    private static readonly (Regex File, Regex Line, Regex Change)[] Patterns = [.. Arguments.Select(a => (new Regex(a.File), new Regex(a.Line), new Regex(a.Change)))];
+
     /// <summary>The argument that a change is equivalent, or null.</summary>
     /// <param name="source">A CUDA line such as <c>kernels/layernorm.cu:42</c>.</param>
     /// <param name="line">Its text.</param>
     /// <param name="entry">The kernel it was made in.</param>
     public static string? ArgumentFor(string entry, string source, string line, string change)
     {
-        string place = entry + " " + source.Split(':')[0];
-        foreach (var argument in Arguments)
-        {
-            if (Regex.IsMatch(place, argument.File) && Regex.IsMatch(line, argument.Line) && Regex.IsMatch(change, argument.Change)) return argument.Argument;
-        }
-        return null;
+        int place = PlaceOf(entry, source, line, change);
+        return place < 0 ? null : Arguments[place].Argument;
+    }
+
+    /// <summary>The patterns and argument that none of these mutants calls for, because the kernel is not what it was.</summary>
+    /// <param name="textOf">The text of a CUDA line.</param>
+    public static IEnumerable<string> Idle(IEnumerable<Mutant> mutants, Func<string, string> textOf)
+    {
+        var called = mutants.Select(m => (m.Entry, m.Source, m.Change)).Distinct().Select(m => PlaceOf(m.Entry, m.Source, textOf(m.Source), m.Change)).ToHashSet();
+        return Enumerable.Range(0, Arguments.Length).Where(i => !called.Contains(i)).Select(i => Arguments[i].ToString());
+    }
+
+    private static int PlaceOf(string entry, string source, string line, string change)
+    {
+        string file = entry + " " + source.Split(':')[0];
+        return Array.FindIndex(Patterns, p => p.File.IsMatch(file) && p.Line.IsMatch(line) && p.Change.IsMatch(change));
     }
 }
