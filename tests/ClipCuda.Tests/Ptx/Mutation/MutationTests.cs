@@ -57,9 +57,10 @@ public sealed class MutationTests
             var mutants = Draw(run.Mutants, most);
             TestContext.Progress.WriteLine($"{module}: {mutants.Count} of {run.Mutants.Count} mutants");
             int done = 0;
-            var results = run.Run(mutants, _ =>
+            var results = run.Run(mutants, result =>
             {
-                if (Interlocked.Increment(ref done) % 1000 == 0) TestContext.Progress.WriteLine($"{module}: {done} after {Stopwatch.GetElapsedTime(start).TotalSeconds:0} s");
+                foreach (string survivor in Unexplained([result])) TestContext.Progress.WriteLine(survivor);
+                if (Interlocked.Increment(ref done) % 100 == 0) TestContext.Progress.WriteLine($"{module}: {done} after {Stopwatch.GetElapsedTime(start).TotalSeconds:0} s");
             });
             File.WriteAllText(path, MutationReport.Update(File.Exists(path) ? File.ReadAllText(path) : "", module, results, run.Mutants.Count, SourceLine));
             TestContext.Progress.WriteLine($"{module}: {results.Count(r => r.IsKilled)} of {results.Length} killed in {Stopwatch.GetElapsedTime(start).TotalSeconds:0} s");
