@@ -83,6 +83,27 @@ public sealed class AttentionTests
         }
     }
 
+    /// <summary>One key in the second tile weighs e^±0.34, about 2^±½, where the polynomial of the exponential needs all of its terms; the 32 before it weigh 1.</summary>
+    [Test]
+    public void Weights_are_right_to_a_few_ulp([Values(32, 64, 128)] int headWidth)
+    {
+        const int Sequence = 33;
+        using var device = OpDevices.Open("cpu:check", 1);
+        using var tape = new Tape(device, recording: false);
+        var qkv = new float[Sequence * 3 * headWidth];
+        for (int row = 0; row < Sequence; row++) qkv[row * 3 * headWidth] = row % 2 == 0 ? 0.34f : -0.34f;
+        float key = MathF.Sqrt(headWidth);
+        qkv[(3 * (Sequence - 1) + 1) * headWidth] = key;
+        for (int d = 0; d < headWidth; d++) qkv[(3 * (Sequence - 1) + 2) * headWidth + d] = 1;
+        float[] y = Attention.Forward(tape, tape.Input(qkv, 1, Sequence, 3 * headWidth), heads: 1, causal: false).ToArray();
+        for (int i = 0; i < y.Length; i++)
+        {
+            double weight = Math.Exp(qkv[i / headWidth * 3 * headWidth] * key / Math.Sqrt(headWidth)), expected = weight / (32 + weight);
+            // Four roundings of a score of 0.34, 0.94 ulp of its power, and four roundings of the sum, its reciprocal and the products.
+            Assert.That(y[i], Is.EqualTo(expected).Within(expected * (0.34 * 4 + 2 + 4) * Math.ScaleB(1, -24)), $"row {i / headWidth}, column {i % headWidth}");
+        }
+    }
+
     /// <summary>Numbers of another head or picture must not even be multiplied by 0.</summary>
     [Test]
     public void A_head_that_is_no_number_leaves_the_others_alone([Values(6, 34, 66)] int headWidth, [Values] bool causal)

@@ -13,6 +13,7 @@ internal static class Equivalents
         // Several lanes hold what one of them stores.
         (@"gradientnorm|cliploss", @"^(if \(threadIdx\.x == 0\) (partial|\*loss|\*dlogit)|if \(threadIdx\.x != 0\) return)", "setp|bra (with its|without its) guard",
             "every thread of the block holds the sum: whichever stores it, the same bits are stored"),
+        (@"gradientnorm|cliploss", @"^if \(threadIdx\.x == 0\) (partial|\*loss)", "^guarded bra dropped", "every thread of the block holds the sum, and they all store the same bits"),
         (@"reduce\.cuh", @"^if \(threadIdx\.x % WarpSize == 0\) scratch", "setp|bra", "every lane of the warp holds the sum: whichever stores it, the same bits are stored"),
         (@"l2normalize|layernorm|attention|cliploss", @"^if \((threadIdx\.x % WarpSize|lane) == 0( && (query|row) < (shape\.sequence|batch))?\)", @"setp\.(eq|ne)\.s32|bra (with its|without its) guard",
             "every lane of the warp holds the number: whichever stores it, the same bits are stored"),
@@ -32,6 +33,7 @@ internal static class Equivalents
         // Boundaries between formulas that agree there.
         (@"math\.cuh", @"^(r = a < -87|return a > 88|return a < -126)", @"setp\.(lt|gt)\.f32 → setp\.(le|ge)", "differs at the one float where the exponential ends, where 0 and 1e-38, or infinity and 3e38, serve alike"),
         (@"gelu", @"^return t > 6", @"setp\.gt\.f32 → setp\.ge", "differs at 6 alone, where 0 and 1e-9 are both right to 1e-9"),
+        (@"gelu", @"^(DEVICE float normal_density|for \(int c|float s = fminf)", @"^min\.f32 6 → 12", "matters beyond 6 alone, where what comes of it is replaced by 0; or of NaN, where the factor u is NaN"),
         (@"gelu", @"^return u > 0", @"setp\.gt\.f32 → setp\.ge", "differs at 0, where the tail is 1/2 and so is 1 − tail"),
         (@"l2normalize", "LargestReciprocal", @"setp\.gt\.f32 → setp\.ge", "differs where r is the bound itself, which it then becomes"),
         (@"gradientnorm", @"^result\[1\] = factor > 1", @"setp\.gt\.f32 → setp\.ge", "differs where the factor is 1, which it then becomes"),
@@ -44,15 +46,22 @@ internal static class Equivalents
         (@"adamw", @"^long long i = start", @"or\.b64 1024", "this i decides bounds alone, and those are multiples of 64: i and i | 1 lie on the same side"),
 
         // Attention: rows and columns beyond the sequence and beyond the head.
-        (@"attention\.cu", @"^for \(; i \+ 4 <= count", @"^bra with|^setp\.gt\.s32 → setp\.ge|^add\.s32 8 → 9", "the loop over single rows does what the loop over four leaves, in the same order; rows beyond the last have weight 0"),
+        (@"attention\.cu", @"^for \(; i \+ 4 <= count", @"^bra with|^setp\.gt\.s32 → setp\.ge|^setp\.lt\.s32 (→ setp\.le|4 → 5)|^add\.s32 8 → 9", "the loop over single rows does what the loop over four leaves, in the same order; rows beyond the last have weight 0"),
         (@"attention_\w+_(64|128) .*attention\.cu", @"^(if \(d < shape\.head_width\)|store_rows)", @"^guarded bra dropped|^setp\.ge\.s32 → setp\.gt", "heads of this kernel are wider than these columns: the bound always holds"),
         (@"attention\.cu", @"^int end = shape\.causal", @"^add\.s32 (16|24|32) → |^min\.s32 → max", "a tile more, all of whose keys are masked"),
         (@"attention\.cu", @"^for \(int start", @"^setp\.lt\.s32 → setp\.le", "a tile more, all of whose keys are masked"),
         (@"attention\.cu", @"^(for \(int start|for \(int d = 0|for \(int i = threadIdx)", @"^setp\.ge\.s32 → setp\.gt|^guarded bra dropped|^mov\.(f32|b32) 0 → 1", "the way round a loop of no passes, or what fills up a tile and meets a 0 of the other"),
         (@"attention\.cu", @"^for \(int i = threadIdx\.x / WarpSize", @"^setp\.lt\.u32 (\d+ →|→ setp\.le)", "a row more of a tile: it falls on what lies behind in shared memory, which is filled before it is read"),
-        (@"attention\.cu", @"^for \(int i = threadIdx\.x / WarpSize", @"^and\.b64 7936", "the bits that are masked out are 0"),
+        (@"attention\.cu", @"^for \(int i = threadIdx\.x / WarpSize", @"^and\.b64 (7936|15872)", "the bits that are masked out are 0"),
+        (@"attention\.cu", @"^for \(int d = threadIdx\.x % WarpSize; d < columns", @"^guarded bra dropped", "lanes beyond the columns write zeros into the padding; or there are no more than 32 columns to come back for"),
+        (@"attention_\w+_32 .*attention\.cu", @"^for \(int d = threadIdx\.x % WarpSize; d < columns", @"^add\.(s64 4224|s32 32) →", "leads to the next 32 columns, and heads of this kernel have none"),
+        (@"attention\.cu", @"^for \(; i < count", @"^mov\.(f32|b32) (0|-3\.40282347e\+38) →|^add\.s32 → sub|^or\.b32", "the way round a loop of no passes: a sequence has at least one row"),
         (@"attention\.cu", @"^for \(int d = threadIdx\.x % WarpSize; d < columns", @"^setp\.lt\.s32 → setp\.le|^mov\.f32 0 → 1", "a column more of zeros, or other padding of columns for which the other tile holds 0"),
         (@"attention\.cu", @"^tile\[i\]\[d\] = inside", @"^mov\.f32 0 → 1", "padding of rows that are not stored and of columns for which the other tile holds 0"),
+        (@"attention\.cu", @"^for \(int i = threadIdx\.x / WarpSize; i < Rows", @"^setp\.gt\.u32 (→ setp\.ge|\d+ →)", "asks whether the warp is beyond the last row, and a block has 4 warps"),
+        (@"attention_\w+_(64|128) .*attention\.cu", @"^for \(int start", @"^setp\.lt\.s32 (→ setp\.le|1 → 2)", "asks whether a head has no column, and heads of this kernel have more than 32"),
+        (@"attention\.cu", @"^(for \(int start|row_lse\[slot\])", @"^add\.s32 3 → 4|^and\.b32 -4 → -3|^shr\.s32 → shl", "up to four more columns of the other rows: zeros, or what lies behind in shared memory and is filled before it is read"),
+        (@"attention\.cu", @"^(for \(int start|row_lse\[slot\])", @"^add\.s32 → sub", "corrects the quotient of negative numbers: it is 0 here"),
         (@"attention\.cu", @"^row_lse\[slot\]", @"^add\.s32 (-1 → 0|3 → 4)|^min\.s32 a, b", "rows beyond the sequence take another row's number, and are not stored; or four more columns of padding"),
         (@"attention\.cu", @"^for \(int start = shape\.causal", @"^min\.s32 a, b", "queries beyond the sequence take another row's number, and are masked"),
         (@"attention|cliploss", @"", @"^shr\.s32 31 → 32|^shr\.u32 30 → 31", "rounds the quotient of negative numbers, and there are none; a shift by 32 is one by 31"),
@@ -65,15 +74,22 @@ internal static class Equivalents
         (@"cliploss", @"^if \(threadIdx\.x != 0\) return", "^guarded bra dropped", "every thread clamps, and clamping twice is clamping"),
 
         (@"cliploss", @"^for \(int start = 0", @"^setp\.lt\.f32 -87", "e^l of the logarithm of the scale, which is clamped to [0, ln 100]"),
-        (@"cliploss", @"^for \(int i = 0; i < count", @"^mov\.f32 0 → 1", "the way round a loop of no passes: a tile has at least one row"),
-        (@"cliploss", @"^if \(lane == 0 && row < batch\)", @"^or\.b32", "the way round a loop of no passes: a batch has at least one pair"),
+        (@"cliploss", @"^for \(int i = 0; i < count", @"^mov\.f32 0 → 1|^guarded bra dropped|^setp\.ge\.s32 → setp\.gt", "the way round a loop of no passes: a tile has at least one row"),
+        (@"cliploss", @"^(if \(lane == 0 && row < batch\)|for \(int start = 0)", @"^or\.b32 a, b|^mov\.(f32|b32) (0|-3\.40282347e\+38) →|^setp\.gt\.s32 → setp\.ge", "the way round a loop of no passes: a batch has at least one pair"),
+        (@"cliploss", @"^for \(int chunk = 0", @"^guarded bra dropped", "the way round a loop of no passes: embeddings have at least one dimension"),
+        (@"cliploss", @"^for \(int chunk = 0", @"^setp\.lt\.s32 → setp\.le", "a chunk more, all of it zeros"),
+        (@"cliploss", @"^float value = column", @"^mov\.f32 0 → 1", "sums of columns beyond the width are not stored; or the way round a loop of no passes: a batch has at least one pair"),
         (@"attention\.cu", @"^float score\[Slots\], dp", @"^min\.s32 32 → 33", "this count is used where less than 32 rows are left"),
 
         // The exponential and the logarithm, inlined where results carry less than all of their digits.
-        (@"attention|cliploss", @"^(float keep|float p =|return !\(a <= 88|if \(row == start|for \(int start = 0)", @"^add\.rn\.f32 Infinity|^setp\.gtu\.f32 (88\.72|→)|^setp\.lt\.f32 → setp\.le|^add\.rn\.f32 → sub", "e^x of what is never positive but by rounding: only NaN comes to the overflow, and NaN ± anything is NaN; at the other end one float becomes 0 or 1e-38"),
+        (@"cliploss", @"^(float p =|return a > 88|if \(row == start|for \(int start = 0)", @"^setp\.gt\.f32 (88\.376|→ setp\.ge)|^selp\.f32 Infinity", "e^x of what is never positive but by rounding, or of the logarithm of the scale, which is clamped to [0, ln 100]: nothing comes to the overflow"),
+        (@"attention|cliploss", @"^(float keep|float p =|if \(row == start|for \(int start = 0)", @"^setp\.lt\.f32 → setp\.le", "differs at the one float where the exponential ends, where 0 and 1e-38 serve alike"),
+        (@"attention_backward_query", @"", @"^fma\.rn\.f32 .*(0\.000153533503|0\.00133988878)", "changes 2^x by at most 4.2e-5 of it, and that for few x: below the tolerance of the gradient of a query"),
         (@"attention|cliploss", @"", @"(-1\.42860677e-06|0\.00137805939|0\.00837312452|-0\.121483319|0\.139814854|-0\.130310059)",
             "changes e^x or log x by at most 4e-5 of it, and that for few x: below the op's tolerance. The same lines inlined in gelu and quickgelu, whose tests see single ulp, have no such survivors"),
     ];
+
+    private static readonly (Regex File, Regex Line, Regex Change)[] Patterns = [.. Arguments.Select(a => (new Regex(a.File), new Regex(a.Line), new Regex(a.Change)))];
 
     /// <summary>The argument that a change is equivalent, or null.</summary>
     /// <param name="source">A CUDA line such as <c>kernels/layernorm.cu:42</c>.</param>
@@ -81,11 +97,21 @@ internal static class Equivalents
     /// <param name="entry">The kernel it was made in.</param>
     public static string? ArgumentFor(string entry, string source, string line, string change)
     {
-        string place = entry + " " + source.Split(':')[0];
-        foreach (var argument in Arguments)
-        {
-            if (Regex.IsMatch(place, argument.File) && Regex.IsMatch(line, argument.Line) && Regex.IsMatch(change, argument.Change)) return argument.Argument;
-        }
-        return null;
+        int place = PlaceOf(entry, source, line, change);
+        return place < 0 ? null : Arguments[place].Argument;
+    }
+
+    /// <summary>The patterns and argument that none of these mutants calls for, because the kernel is not what it was.</summary>
+    /// <param name="textOf">The text of a CUDA line.</param>
+    public static IEnumerable<string> Idle(IEnumerable<Mutant> mutants, Func<string, string> textOf)
+    {
+        var called = mutants.Select(m => (m.Entry, m.Source, m.Change)).Distinct().Select(m => PlaceOf(m.Entry, m.Source, textOf(m.Source), m.Change)).ToHashSet();
+        return Enumerable.Range(0, Arguments.Length).Where(i => !called.Contains(i)).Select(i => Arguments[i].ToString());
+    }
+
+    private static int PlaceOf(string entry, string source, string line, string change)
+    {
+        string file = entry + " " + source.Split(':')[0];
+        return Array.FindIndex(Patterns, p => p.File.IsMatch(file) && p.Line.IsMatch(line) && p.Change.IsMatch(change));
     }
 }

@@ -18,12 +18,13 @@ internal static partial class MutationReport
         what is altered, `Equivalents.cs` holds the arguments.
 
         Killed by comparison: a result was wrong. By a check: an access out of bounds or misaligned, a race, an uninitialised read, a divergent barrier. By the
-        watchdog: the kernel would not end. Of the survivors, *argued* ones are the same kernel, or differ by less than any tolerance, for the reason given.
+        watchdog: the kernel would not end. Of the survivors, *argued* ones are the same kernel, or differ by less than any tolerance, for the reason given; the last
+        column is the share of killed among all other mutants.
 
 
         """;
 
-    private const string Header = "| kernel | mutants | killed | share | by comparison | by a check | by the watchdog | survivors | argued |\n|---|---:|---:|---:|---:|---:|---:|---:|---:|\n";
+    private const string Header = "| kernel | mutants | killed | share | by comparison | by a check | by the watchdog | survivors | argued | killed of the rest |\n|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n";
 
     private const string NotArgued = "**not argued**", NotReached = "**no test reaches it**";
 
@@ -84,7 +85,7 @@ internal static partial class MutationReport
     private static int Argued(Survivor[] survivors) => survivors.Where(s => s.Why is not (NotArgued or NotReached)).Sum(s => s.Count);
 
     private static string Row(string name, int[] counts) => string.Create(CultureInfo.InvariantCulture,
-        $"| {name} | {counts[0]} | {counts[1]} | {100.0 * counts[1] / counts[0]:0.0} % | {counts[2]} | {counts[3]} | {counts[4]} | {counts[5]} | {counts[6]} |\n");
+        $"| {name} | {counts[0]} | {counts[1]} | {100.0 * counts[1] / counts[0]:0.0} % | {counts[2]} | {counts[3]} | {counts[4]} | {counts[5]} | {counts[6]} | {100.0 * counts[1] / (counts[0] - counts[6]):0.0} % |\n");
 
     private static void Write(StringBuilder text, string module, Section section)
     {
