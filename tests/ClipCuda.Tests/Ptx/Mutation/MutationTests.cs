@@ -6,13 +6,11 @@ using ClipCuda.Ptx;
 namespace ClipCuda.Tests.Ptx.Mutation;
 
 /// <summary>
-/// The tests of the ops find mistakes in kernels: of mutants, at least 95 % fail. Here a seeded sample; `./build.sh mutate [kernel]` runs all of them
-/// (<c>CLIPCUDA_MUTATE</c> is the kernel, or <c>all</c>; <c>CLIPCUDA_MUTATE_MOST</c> how many of each, by a fixed seed) and writes RESULTS.md.
+/// The tests of the ops find mistakes in kernels: each mutant fails but those that are argued to be the same kernel. Here a seeded sample;
+/// `./build.sh mutate [kernel]` runs all of them (<c>CLIPCUDA_MUTATE</c> is the kernel, or <c>all</c>; <c>CLIPCUDA_MUTATE_MOST</c> how many of each, by a fixed seed) and writes RESULTS.md.
 /// </summary>
 public sealed class MutationTests
 {
-    private const double LeastKilled = 0.95;
-
     /// <summary>Kernels whose tests are quick, a few mutants each.</summary>
     private static readonly string[] Quick = ["gatherrows", "residual", "quickgelu", "l2normalize"];
 
@@ -67,7 +65,6 @@ public sealed class MutationTests
             all.AddRange(results);
         }
         Assert.That(Unexplained(all), Is.Empty);
-        Assert.That(all.Count(r => r.IsKilled), Is.AtLeast(LeastKilled * all.Count));
     }
 
     /// <summary>Survivors that nobody has argued to be equivalent.</summary>
