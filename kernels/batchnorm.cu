@@ -83,16 +83,12 @@ KERNEL(128) batchnorm_running(float* mean, float* rstd, const float* running_mea
 KERNEL(128)
 batchnorm_forward(
     float* y, const float* x, const float* residual, const float* mean, const float* rstd, const float* weight, const float* bias, int rows, int columns, int relu) {
-    Tile tile = find_tile(rows, columns);
     float least = relu ? 0.0f : -__int_as_float(0x7f800000);
-    for (int row = tile.row; row < tile.last_row; row += TileWarps) {
-        long long start = (long long)row * columns;
-        for (int c = tile.column; c < tile.last_column; c += WarpSize) {
-            float value = fmaf((x[start + c] - mean[c]) * rstd[c], weight[c], bias[c]);
-            if (residual) value += residual[start + c];
-            y[start + c] = value < least ? least : value;  // NaN stays
-        }
-    }
+    for_each_in_tile(rows, columns, [=](long long i, int c) {
+        float value = fmaf((x[i] - mean[c]) * rstd[c], weight[c], bias[c]);
+        if (residual) value += residual[i];
+        y[i] = value < least ? least : value;  // NaN stays
+    });
 }
 
 KERNEL(128)
@@ -141,15 +137,10 @@ KERNEL(128)
 batchnorm_backward(
     float* dx, float* dresidual, const float* dy, const float* y, const float* x, const float* mean, const float* rstd, const float* weight, const float* means,
     int rows, int columns, int relu) {
-    Tile tile = find_tile(rows, columns);
-    for (int row = tile.row; row < tile.last_row; row += TileWarps) {
-        long long start = (long long)row * columns;
-        for (int c = tile.column; c < tile.last_column; c += WarpSize) {
-            long long i = start + c;
-            float g = relu && y[i] <= 0.0f ? 0.0f : dy[i];
-            if (dresidual) dresidual[i] = g;
-            float normalised = (x[i] - mean[c]) * rstd[c];
-            dx[i] = weight[c] * rstd[c] * fmaf(-normalised, means[columns + c], g - means[c]);
-        }
-    }
+    for_each_in_tile(rows, columns, [=](long long i, int c) {
+        float g = relu && y[i] <= 0.0f ? 0.0f : dy[i];
+        if (dresidual) dresidual[i] = g;
+        float normalised = (x[i] - mean[c]) * rstd[c];
+        dx[i] = weight[c] * rstd[c] * fmaf(-normalised, means[columns + c], g - means[c]);
+    });
 }

@@ -12,17 +12,6 @@
 constexpr int Warps = 4;
 constexpr float Lowest = -3.402823466e38f;
 
-// The largest of a block, in every thread.
-DEVICE float block_max(float value, float* scratch) {
-    value = warp_max(value);
-    if (threadIdx.x % WarpSize == 0) scratch[threadIdx.x / WarpSize] = value;
-    __syncthreads();
-    float largest = scratch[0];
-    for (int warp = 1; warp < Warps; ++warp) largest = fmaxf(largest, scratch[warp]);
-    __syncthreads();
-    return largest;
-}
-
 // result[s] = scale · a · rows[s] for every row of a head
 DEVICE void dot_rows(float* result, const float* a, const float* rows, int sequence, int stride, int head_width, float scale) {
     int lane = threadIdx.x % WarpSize;
@@ -55,7 +44,7 @@ queryattention_forward(float* o, float* p, const float* q, const float* k, const
     __syncthreads();
     float largest = Lowest;
     for (int s = threadIdx.x; s < sequence; s += 128) largest = fmaxf(largest, weight[s]);
-    largest = block_max(largest, scratch);
+    largest = block_max<128>(largest, scratch);
     float total = 0;
     for (int s = threadIdx.x; s < sequence; s += 128) {
         float e = exp_f32(weight[s] - largest);

@@ -5,16 +5,13 @@
 //
 // a, b, y: [rows, width]; bias: [width] or null. Moves 12 bytes an element, the least there is.
 // forward: a warp a row, 4 rows a block of 128. add_into: one thread an element, 256 a block.
-#include "common/cuda.cuh"
+#include "common/rows.cuh"
 
 KERNEL(128) residual_forward(float* y, const float* a, const float* b, const float* bias, int rows, int width) {
-    int row = blockIdx.x * 4 + threadIdx.x / WarpSize;
-    if (row >= rows) return;
-    long long start = (long long)row * width;
-    for (int c = threadIdx.x % WarpSize; c < width; c += WarpSize) {
-        float sum = a[start + c] + b[start + c];
-        y[start + c] = bias ? sum + bias[c] : sum;
-    }
+    for_each_in_row(rows, width, [=](long long i, int c) {
+        float sum = a[i] + b[i];
+        y[i] = bias ? sum + bias[c] : sum;
+    });
 }
 
 KERNEL(256) residual_add_into(float* a, const float* b, long long count) {

@@ -23,3 +23,15 @@ DEVICE float block_sum(float value, float* scratch) {
     __syncthreads();
     return sum;
 }
+
+// The same of the largest.
+template <int Threads>
+DEVICE float block_max(float value, float* scratch) {
+    value = warp_max(value);
+    if (threadIdx.x % WarpSize == 0) scratch[threadIdx.x / WarpSize] = value;
+    __syncthreads();
+    float largest = scratch[0];
+    for (int warp = 1; warp < Threads / WarpSize; ++warp) largest = fmaxf(largest, scratch[warp]);
+    __syncthreads();
+    return largest;
+}

@@ -20,3 +20,13 @@ DEVICE Tile find_tile(int rows, int columns) {
     tile.last_column = min((int)(blockIdx.y + 1) * TileColumns, columns);
     return tile;
 }
+
+// body(i, column) of every element i that the thread owns.
+template <class Body>
+DEVICE void for_each_in_tile(int rows, int columns, Body body) {
+    Tile tile = find_tile(rows, columns);
+    for (int row = tile.row; row < tile.last_row; row += TileWarps) {
+        long long start = (long long)row * columns;
+        for (int c = tile.column; c < tile.last_column; c += WarpSize) body(start + c, c);
+    }
+}
