@@ -27,8 +27,9 @@ public sealed unsafe class KernelProgram
         _stepLimit = stepLimit;
         _entry = entry;
         _map = checks;
-        _backwards = !entry.HasAtomics;
-        _groupThreads = entry.HasAtomics || entry.HasNamedBarriers ? Lanes.WarpLanes : Lanes.Count;
+        bool atomics = entry.HasAtomics;
+        _backwards = !atomics;
+        _groupThreads = atomics || entry.HasNamedBarriers ? Lanes.WarpLanes : Lanes.Count;
         (_code, _file) = Decoder.Decode(entry, checks is not null);
     }
 

@@ -16,9 +16,17 @@ internal readonly record struct FloatRange(double Low, double High, bool MayBeNa
     private bool IsFinite => !MayBeNaN && Low >= -Finite && High <= Finite;
 
     /// <summary>The range of what an operation computes.</summary>
-    public static FloatRange Of(Operation? operation, int depth = 0)
+    /// <param name="known">Those found before, of the same kernel: what many results depend on is looked at once.</param>
+    public static FloatRange Of(Operation? operation, Dictionary<Operation, FloatRange> known, int depth = 0)
     {
         if (operation is not { Kind: OperationKind.Pure } || depth > DeepestChain) return Anything;
+        if (known.TryGetValue(operation, out var range)) return range;
+        known.Add(operation, Anything); // what a loop that leads back here finds
+        return known[operation] = Compute(operation, known, depth);
+    }
+
+    private static FloatRange Compute(Operation operation, Dictionary<Operation, FloatRange> known, int depth)
+    {
         var native = Natives.Get(operation.Opcode);
         if (native.Kind == Native.IntegerToFloat) return new(int.MinValue, uint.MaxValue, MayBeNaN: false);
         if (native.Flush || (native.In != Number.F32 && !native.Copies)) return Anything;
@@ -52,7 +60,7 @@ internal readonly record struct FloatRange(double Low, double High, bool MayBeNa
         FloatRange Source(int s)
         {
             var source = operation.Sources[s];
-            if (!source.IsConstant) return source.IsWeb ? Of(operation.Reaching[s], depth + 1) : Anything;
+            if (!source.IsConstant) return source.IsWeb ? Of(operation.Reaching[s], known, depth + 1) : Anything;
             float value = BitConverter.UInt32BitsToSingle((uint)source.Bits);
             return float.IsNaN(value) ? Anything : new(value, value, MayBeNaN: false);
         }

@@ -8,7 +8,7 @@ namespace ClipCuda.Ptx.Compiler;
 /// </summary>
 internal sealed class NaNs
 {
-    private readonly bool[] _raw;
+    private readonly bool[] _raw, _mustBePutRight;
     private readonly Webs _webs;
     private readonly Dictionary<int, List<(Operation User, int Source)>> _users = [];
 
@@ -54,13 +54,16 @@ internal sealed class NaNs
                 }
             }
         }
+        _mustBePutRight = new bool[webs.Count];
+        var ranges = new Dictionary<Operation, FloatRange>();
+        for (int w = 0; w < webs.Count; w++) _mustBePutRight[w] = !_raw[w] && webs.Definitions[w].Exists(d => FloatRange.Of(d, ranges).MayBeNaN);
     }
 
     /// <summary>The web may hold a NaN of any bits.</summary>
     public bool IsRaw(Source source) => source.IsWeb && _raw[source.Web];
 
     /// <summary>What arithmetic gives a web has to be put right at once.</summary>
-    public bool MustBePutRight(int web) => !_raw[web] && _webs.Definitions[web].Exists(d => FloatRange.Of(d).MayBeNaN);
+    public bool MustBePutRight(int web) => _mustBePutRight[web];
 
     private static bool MakesOrCopies(Operation operation, bool[] made)
     {
@@ -110,7 +113,7 @@ internal sealed class NaNs
             var native = Natives.Get(use.User.Opcode);
             return native switch
             {
-                { Kind: Native.Multiply, In: Number.F32 } => IsNaNWith(use.User.Reaching[1 - use.Source], root, 0),
+                { Kind: Native.Multiply, In: Number.F32 } => IsNaNWith(use.User.Reaching[1 - use.Source], root, []),
                 { Kind: Native.Move } or { Kind: Native.ShiftLeft } when use.Source == 0 && _webs.Definitions[use.User.Destinations[0]].Count == 1 => Reaches(use.User.Destinations[0]),
                 _ => false,
             };
@@ -118,13 +121,13 @@ internal sealed class NaNs
     }
 
     /// <summary>An operation whose result is NaN if that of <paramref name="root"/> is.</summary>
-    private static bool IsNaNWith(Operation? operation, Operation root, int depth)
+    /// <param name="seen">Operations that were looked at: many paths lead to one.</param>
+    private static bool IsNaNWith(Operation? operation, Operation root, HashSet<Operation> seen)
     {
-        const int deepest = 32;
         if (operation == root) return true;
-        if (operation is not { Kind: OperationKind.Pure } || operation.Block != root.Block || operation.Origin < root.Origin || depth > deepest) return false;
+        if (operation is not { Kind: OperationKind.Pure } || operation.Block != root.Block || operation.Origin < root.Origin || !seen.Add(operation)) return false;
         var native = Natives.Get(operation.Opcode);
         return native is { In: Number.F32, Kind: Native.Move or Native.Add or Native.Subtract or Native.Multiply or Native.Fused or Native.Negate }
-            && operation.Reaching.Any(source => IsNaNWith(source, root, depth + 1));
+            && operation.Reaching.Any(source => IsNaNWith(source, root, seen));
     }
 }

@@ -94,6 +94,15 @@ public sealed unsafe class CompiledProgramTests
             "st.global.f32 [%rd0], %f0; sqrt.rn.f32 %f2, %f0; st.global.f32 [%rd0+4], %f2;",
             new Dim3(128));
 
+    /// <summary>Each result is used twice: whoever follows every path to the first looks at 2^60 of them.</summary>
+    [Test]
+    public void Compiles_a_number_squared_sixty_times_over() =>
+        Compare(
+            "mul.wide.u32 %rd2, %r0, 4; add.s64 %rd2, %rd1, %rd2; ld.global.f32 %f0, [%rd2]; add.rn.f32 %f1, %f0, 0f4B40007F;" +
+            string.Concat(Enumerable.Repeat("mul.rn.f32 %f0, %f0, %f0;", 60)) +
+            "mov.b32 %r2, %f1; shl.b32 %r2, %r2, 23; mov.b32 %f2, %r2; mul.rn.f32 %f2, %f0, %f2; st.global.f32 [%rd0], %f2; st.global.u32 [%rd0+4], %r2;",
+            new Dim3(128));
+
     [Test]
     public void Carries_registers_over_barriers_in_a_loop() =>
         Compare(
