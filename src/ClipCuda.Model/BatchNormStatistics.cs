@@ -10,37 +10,30 @@ namespace ClipCuda.Model;
 public sealed class BatchNormStatistics : IDisposable
 {
     private const string Mean = ".running_mean", Variance = ".running_var", Count = ".num_batches_tracked";
-    private const int AlignmentElements = 64;
 
-    private readonly Dictionary<string, Tensor> _byName = new(StringComparer.Ordinal);
     private readonly Dictionary<string, long> _counts = new(StringComparer.Ordinal);
-    private readonly DeviceBuffer? _values;
+    private readonly ParameterSet? _values;
 
     /// <summary>Fresh statistics as PyTorch's: means 0, variances 1, no batch seen.</summary>
     public BatchNormStatistics(Device device, IEnumerable<(string Name, int Width)> batchNorms)
     {
-        var specs = NamesOf(batchNorms).ToArray();
+        ParameterSpec[] specs = [.. NamesOf(batchNorms).Select(statistic => new ParameterSpec(statistic.Name, [statistic.Width], Decays: false, Trains: false))];
         Names = [.. specs.Select(spec => spec.Name)];
         if (specs.Length == 0) return;
-        _values = device.Allocate(specs.Sum(spec => Padded(spec.Width)) * sizeof(float), "batch norm statistics");
-        long offset = 0;
-        foreach (var (name, width) in specs)
+        _values = new ParameterSet(device, specs);
+        foreach (var (name, shape, _, _) in specs)
         {
-            var tensor = new Tensor(device, _values.At(offset * sizeof(float)), DataType.Float32, width);
-            float[] fresh = new float[width];
+            float[] fresh = new float[shape[0]];
             if (name.EndsWith(Variance, StringComparison.Ordinal)) Array.Fill(fresh, 1);
             else _counts.Add(name[..^Mean.Length] + Count, 0);
-            tensor.Upload(fresh);
-            _byName.Add(name, tensor);
-            offset += Padded(width);
+            _values[name].Upload(fresh);
         }
     }
 
     /// <summary>The running means and variances, in the order of the batch norms.</summary>
     public IReadOnlyList<string> Names { get; }
 
-    public Tensor this[string name] =>
-        _byName.TryGetValue(name, out var tensor) ? tensor : throw new KeyNotFoundException($"The model has no statistics '{name}'.");
+    public Tensor this[string name] => Find(name) ?? throw new KeyNotFoundException($"The model has no statistics '{name}'.");
 
     /// <summary>The batches that each batch norm has been trained on.</summary>
     public IReadOnlyDictionary<string, long> BatchesTracked => _counts;
@@ -51,11 +44,14 @@ public sealed class BatchNormStatistics : IDisposable
     /// <summary>Sets a count that a checkpoint holds.</summary>
     public void SetBatchesTracked(string name, long count) => _counts[name] = _counts.ContainsKey(name) ? count : throw new KeyNotFoundException($"The model counts no '{name}'.");
 
+    /// <summary>The running mean or variance of that name, or null.</summary>
+    internal Tensor? Find(string name) => _values?.Find(name);
+
     /// <summary>Takes over a tensor of a checkpoint, if it is one of the statistics.</summary>
     internal void Take(WeightTensor tensor)
     {
-        if (_byName.TryGetValue(tensor.Name, out var statistic)) tensor.Upload(statistic);
-        else if (_counts.ContainsKey(tensor.Name)) _counts[tensor.Name] = tensor.ToCount();
+        if (Find(tensor.Name) is { } statistic) tensor.Upload(statistic);
+        else if (_counts.ContainsKey(tensor.Name)) SetBatchesTracked(tensor.Name, tensor.ToCount());
     }
 
     /// <summary>The names of the running means and variances of some batch norms, and their widths.</summary>
@@ -69,6 +65,4 @@ public sealed class BatchNormStatistics : IDisposable
     }
 
     public void Dispose() => _values?.Dispose();
-
-    private static long Padded(int width) => (width + AlignmentElements - 1L) / AlignmentElements * AlignmentElements;
 }

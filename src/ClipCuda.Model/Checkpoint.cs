@@ -18,7 +18,7 @@ public static class Checkpoint
     {
         var (parameters, statistics) = (model.Parameters, model.Statistics);
         WeightsExport.ToOpenClip(folder, model.Config, [
-            .. WeightMatch.Complete(model.Config, name => WeightTensor.Of(name, statistics.Names.Contains(name) ? statistics[name] : parameters[name])),
+            .. WeightMatch.Complete(model.Config, name => WeightTensor.Of(name, statistics.Find(name) ?? parameters[name])),
             .. statistics.BatchesTracked.Select(count => WeightTensor.Count(count.Key, count.Value)),
         ]);
         JsonFile.Write(Path.Combine(folder, OwnFile), writer =>
@@ -63,11 +63,7 @@ public static class Checkpoint
     public static void LoadWeights(ClipModel model, string path)
     {
         using var file = SafetensorsFile.Open(path);
-        foreach (var tensor in WeightMatch.OpenClip(file, path, model.Config))
-        {
-            if (model.Parameters.Names.Contains(tensor.Name)) tensor.Upload(model.Parameters[tensor.Name]);
-            else model.Statistics.Take(tensor);
-        }
+        PretrainedWeights.Copy(WeightMatch.OpenClip(file, path, model.Config), model);
     }
 
     /// <summary>What <c>clipcuda.json</c> says of the q/k/v bias; without that file there is one, as everywhere else.</summary>

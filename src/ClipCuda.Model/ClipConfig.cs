@@ -83,7 +83,7 @@ public sealed record ClipConfig(int EmbedDim, VisionConfig Vision, TextConfig Te
         if (Vision.ImageSize % Stride != 0)
             throw new ArgumentException($"Image size {Vision.ImageSize} is no multiple of {Stride}, by which a ResNet shrinks it; choose --image-size so that it is.");
         if (Vision.Width % 2 != 0) throw new ArgumentException($"A ResNet's width {Vision.Width} is odd; its stem begins with half of it, so choose an even --vision-width.");
-        if (Vision.Width > int.MaxValue / Stride || Vision.FeatureWidth % Vision.Heads != 0)
+        if (Vision.FeatureWidth % Vision.Heads != 0)
             throw new ArgumentException($"{Vision.Heads} vision heads do not divide {Stride} times width {Vision.Width}; choose --vision-heads among its divisors.");
     }
 

@@ -17,16 +17,9 @@ public static class ConfigJson
     /// <exception cref="InvalidDataException">It is no JSON, or not a configuration that is supported; the message names the key.</exception>
     public static ClipConfig ReadFile(string path)
     {
-        try
-        {
-            using var json = JsonDocument.Parse(File.ReadAllBytes(path));
-            var root = json.RootElement;
-            return Read(root.ValueKind == JsonValueKind.Object && root.TryGetProperty("model_cfg", out var model) ? model : root, path, qkvBias: true);
-        }
-        catch (JsonException error)
-        {
-            throw new InvalidDataException($"'{path}' is no JSON: {error.Message}", error);
-        }
+        using var json = JsonFile.Read(path);
+        var root = json.RootElement;
+        return Read(root.ValueKind == JsonValueKind.Object && root.TryGetProperty("model_cfg", out var model) ? model : root, path, qkvBias: true);
     }
 
     /// <param name="source">What an error calls the text: its file.</param>

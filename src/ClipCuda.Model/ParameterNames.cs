@@ -113,9 +113,9 @@ public static class ParameterNames
     }
 
     /// <summary>The batch norms and their widths: in a ResNet, every vector that is called a weight belongs to one.</summary>
-    public static IEnumerable<(string Name, int Width)> BatchNorms(ClipConfig config) =>
+    public static IEnumerable<(string Name, int Width)> BatchNorms(ClipConfig config) => config.Vision.Stages is null ? [] :
         from spec in Of(config, WeightDecayScope.All)
-        where config.Vision.Stages is not null && spec.Shape.Length == 1 && spec.Name.StartsWith("visual.", StringComparison.Ordinal) && spec.Name.EndsWith(".weight", StringComparison.Ordinal)
+        where spec.Shape.Length == 1 && spec.Name.StartsWith("visual.", StringComparison.Ordinal) && spec.Name.EndsWith(".weight", StringComparison.Ordinal)
         select (spec.Name[..^".weight".Length], spec.Shape[0]);
 
     private static FrozenParts PartOf(string name) =>

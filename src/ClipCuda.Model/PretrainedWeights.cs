@@ -60,19 +60,24 @@ public sealed class PretrainedWeights : IDisposable
 
     public void Dispose() => _file.Dispose();
 
-    private List<string> LoadInto(ClipModel model, bool fit)
+    /// <summary>Copies tensors in open_clip's layout into a model; positions of another number are fitted, with a line for each.</summary>
+    internal static IReadOnlyList<string> Copy(IReadOnlyList<WeightTensor> tensors, ClipModel model)
     {
-        RequireSame(model.Config, fit);
         var notes = new List<string>();
-        var tensors = Tensors.ToDictionary(tensor => tensor.Name, StringComparer.Ordinal);
-        foreach (string name in model.Parameters.Names)
+        foreach (var source in tensors)
         {
-            var (source, target) = (tensors[name], model.Parameters[name]);
-            if (source.Shape.AsSpan().SequenceEqual(target.Shape)) source.Upload(target);
+            // What is no parameter is one of the statistics, or a bias of zeros that the model does without.
+            if (model.Parameters.Find(source.Name) is not { } target) model.Statistics.Take(source);
+            else if (source.Shape.AsSpan().SequenceEqual(target.Shape)) source.Upload(target);
             else notes.Add(PositionalEmbedding.Fit(source, target));
         }
-        foreach (var tensor in Tensors) model.Statistics.Take(tensor);
         return notes;
+    }
+
+    private IReadOnlyList<string> LoadInto(ClipModel model, bool fit)
+    {
+        RequireSame(model.Config, fit);
+        return Copy(Tensors, model);
     }
 
     private void RequireSame(ClipConfig model, bool fit)

@@ -71,8 +71,10 @@ public sealed class ParameterSet : IDisposable
     /// <summary>Parameters without the gaps.</summary>
     public long Count => _byName.Values.Sum(tensor => tensor.Elements);
 
-    public Tensor this[string name] =>
-        _byName.TryGetValue(name, out var tensor) ? tensor : throw new KeyNotFoundException($"The model has no parameter '{name}'.");
+    public Tensor this[string name] => Find(name) ?? throw new KeyNotFoundException($"The model has no parameter '{name}'.");
+
+    /// <summary>The parameter of that name, or null.</summary>
+    public Tensor? Find(string name) => _byName.GetValueOrDefault(name);
 
     public void Dispose()
     {
