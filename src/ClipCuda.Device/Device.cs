@@ -119,11 +119,13 @@ public abstract class Device : IDisposable
     public void Fill(DevicePointer destination, long bytes, Action<long, Span<byte>> write)
     {
         CheckRange(destination, bytes, "Fill");
+        RefuseInCapture("Fill");
         for (long at = 0; at < bytes; at += PieceBytes)
         {
             long start = at;
             FillPiece(destination + at, (int)Math.Min(PieceBytes, bytes - at), piece => write(start, piece));
         }
+        Touch(destination.Buffer!);
     }
 
     public void CopyToHost(DevicePointer source, Span<byte> destination)

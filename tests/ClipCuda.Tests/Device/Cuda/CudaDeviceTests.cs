@@ -116,7 +116,7 @@ public sealed class CudaDeviceTests
         using var device = Device.Open("cuda", 0);
         using var buffer = Upload(device, [1]);
         var bytes = new byte[4];
-        foreach (Action work in new Action[] { () => device.CopyToDevice(bytes, buffer.Start), () => device.CopyToHost(buffer.Start, bytes), device.Synchronize, () => device.Allocate(1, "x") })
+        foreach (Action work in new Action[] { () => device.CopyToDevice(bytes, buffer.Start), () => device.Fill(buffer.Start, 4, (_, piece) => piece.Clear()), () => device.CopyToHost(buffer.Start, bytes), device.Synchronize, () => device.Allocate(1, "x") })
             Assert.That(() => device.Capture(work), Throws.TypeOf<DeviceException>().With.Message.Contains("not possible while work is recorded"));
         device.CopyToHost(buffer.Start, bytes);
         Assert.That(BitConverter.ToSingle(bytes), Is.EqualTo(1));
