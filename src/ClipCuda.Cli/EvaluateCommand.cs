@@ -1,5 +1,4 @@
 using System.CommandLine;
-using System.Text.Encodings.Web;
 using System.Text.Json;
 using ClipCuda.Data;
 using ClipCuda.Training;
@@ -14,8 +13,6 @@ namespace ClipCuda.Cli;
 internal sealed class EvaluateCommand
 {
     private const int TableWidth = 100;
-
-    private static readonly JsonWriterOptions Indented = new() { Indented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
     private readonly Option<string?> _csv = new("--csv") { Description = "retrieval over the columns image_path and caption of this file (default: the sample's held-out drawings)", HelpName = "file" };
     private readonly Option<string?> _imgRoot = new("--img-root") { Description = "what image paths are relative to (default: the folder of the CSV file)", HelpName = "folder" };
@@ -60,7 +57,7 @@ internal sealed class EvaluateCommand
 
     private void Retrieve(ParseResult parsed, OpenedModel model, TextWriter notes, bool machine)
     {
-        string csv = parsed.GetValue(_csv) ?? Path.Combine(DataFolder.Find(), "emoji", "val.csv");
+        string csv = parsed.GetValue(_csv) ?? Path.Combine(DataFolder.Find(), DataFolder.SampleEvaluation);
         var data = CsvDataset.Load(csv, parsed.GetValue(_imgRoot), model.Strict);
         using var loader = new BatchLoader(data, model.Tokenizer, new LoaderOptions
         {
@@ -82,7 +79,7 @@ internal sealed class EvaluateCommand
             console.Write(RetrievalTable.Of(report, meanRank: true));
             notes.WriteLine($"loss {report.Loss:F4} in batches of {model.BatchSize}");
         }
-        _json.Write(parsed, stream => WriteJson(stream, csv, "zeroshot_retrieval", model.Checkpoint, writer =>
+        _json.WriteJson(parsed, Result(csv, "zeroshot_retrieval", model.Checkpoint, writer =>
         {
             foreach (var (k, image, text) in new[]
             {
@@ -116,22 +113,16 @@ internal sealed class EvaluateCommand
             ? LabelledImages.OfCsv(source, parsed.GetValue(_imgRoot), column, names, model.Strict)
             : LabelledImages.OfFolders(source, names);
         notes.WriteLine($"Data: {images.Paths.Count:N0} images of {images.Classes.Count:N0} classes from '{source}', {templates.Count} template{(templates.Count == 1 ? "" : "s")}");
-        var classifier = new ZeroShotClassifier(model.Embedder, images.Classes, templates, model.BatchSize);
-        if (model.Embedder.TruncatedCaptions > 0) notes.WriteLine($"{model.Embedder.TruncatedCaptions:N0} class sentences are too long for the context and were cut.");
+        var classifier = model.Classifier(images.Classes, templates, notes);
         var counter = new ClassificationCounter(images.Classes.Count);
         var loader = model.Loader(images.Paths);
         var progress = new ProgressLines(notes, images.Paths.Count, "classified");
         int done = 0;
         progress.Report(done);
-        foreach (var batch in loader.Batches())
+        foreach (var (image, similarities) in model.Similarities(classifier, loader, images.Paths))
         {
-            using (batch)
-            {
-                int[] indices = batch.SampleIndices.ToArray();
-                float[] similarities = classifier.Similarities(model.Embedder.Images(batch, i => $"image '{images.Paths[indices[i]]}'"));
-                for (int i = 0; i < indices.Length; i++) counter.Add(similarities.AsSpan(i * images.Classes.Count, images.Classes.Count), images.Labels[indices[i]]);
-                progress.Report(done += indices.Length);
-            }
+            counter.Add(similarities, images.Labels[image]);
+            progress.Report(++done);
         }
         var unreadable = loader.Unreadable;
         WriteSkipped(notes, images.Missing.Select(image => image.Reason).Concat(unreadable.Select(image => image.Reason)));
@@ -142,7 +133,7 @@ internal sealed class EvaluateCommand
             string five = report.Acc5 is { } acc5 ? $", top-5 {acc5:0.0 %}" : "";
             notes.WriteLine($"{report.Images:N0} images: top-1 {report.Acc1:0.0 %}{five}, mean per-class recall {report.MeanPerClassRecall:0.0 %}");
         }
-        _json.Write(parsed, stream => WriteJson(stream, source, "zeroshot_classification", model.Checkpoint, writer =>
+        _json.WriteJson(parsed, Result(source, "zeroshot_classification", model.Checkpoint, writer =>
         {
             writer.WriteNumber("acc1", report.Acc1);
             if (report.Acc5 is { } acc5) writer.WriteNumber("acc5", acc5);
@@ -164,19 +155,13 @@ internal sealed class EvaluateCommand
     }
 
     /// <summary>CLIP_benchmark's form of a result; its metrics hold open_clip's too.</summary>
-    private static void WriteJson(Stream stream, string dataset, string task, string checkpoint, Action<Utf8JsonWriter> metrics)
+    private static Action<Utf8JsonWriter> Result(string dataset, string task, string checkpoint, Action<Utf8JsonWriter> metrics) => writer =>
     {
-        using (var writer = new Utf8JsonWriter(stream, Indented))
-        {
-            writer.WriteStartObject();
-            writer.WriteString("dataset", dataset);
-            writer.WriteString("model", checkpoint);
-            writer.WriteString("task", task);
-            writer.WriteStartObject("metrics");
-            metrics(writer);
-            writer.WriteEndObject();
-            writer.WriteEndObject();
-        }
-        stream.WriteByte((byte)'\n');
-    }
+        writer.WriteString("dataset", dataset);
+        writer.WriteString("model", checkpoint);
+        writer.WriteString("task", task);
+        writer.WriteStartObject("metrics");
+        metrics(writer);
+        writer.WriteEndObject();
+    };
 }

@@ -1,5 +1,4 @@
 using System.CommandLine;
-using System.Text.Encodings.Web;
 using System.Text.Json;
 using ClipCuda.Data;
 using ClipCuda.Training;
@@ -15,8 +14,6 @@ internal sealed class InferenceCommand
 {
     private const int DefaultTopK = 3, SampleDrawings = 24, MostInPicture = 120, MostPadding = 32;
     private const string SamplePicture = "inference.png";
-
-    private static readonly JsonWriterOptions Indented = new() { Indented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
     private readonly Option<string?> _imageDir = new("--image-dir") { Description = $"images to classify: all of a folder and of those below it (default: {SampleDrawings} held-out drawings of the sample)", HelpName = "folder" };
     private readonly Option<string?> _classes = new("--classes") { Description = "names of the classes, with commas between: \"cat,dog,car\" (default for the sample: the drawings' names)", HelpName = "names" };
@@ -63,8 +60,7 @@ internal sealed class InferenceCommand
 
         using var model = _model.Open(parsed, notes);
         notes.WriteLine($"Data: {paths.Count:N0} images from '{CommonFolder(paths)}', {classes.Count:N0} classes, {templates.Count} template{(templates.Count == 1 ? "" : "s")}");
-        var classifier = new ZeroShotClassifier(model.Embedder, classes, templates, model.BatchSize);
-        if (model.Embedder.TruncatedCaptions > 0) notes.WriteLine($"{model.Embedder.TruncatedCaptions:N0} class sentences are too long for the context and were cut.");
+        var classifier = model.Classifier(classes, templates, notes);
         var loader = model.Loader(paths);
         var images = Classify(model, classifier, loader, paths, truth, Math.Min(parsed.GetValue(_topK) ?? DefaultTopK, classes.Count));
         var unreadable = loader.Unreadable;
@@ -72,7 +68,7 @@ internal sealed class InferenceCommand
         if (images.Count == 0) throw new InvalidDataException($"None of the {paths.Count} images could be read; the first: {unreadable[0].Reason}");
 
         if (!machine) WriteTable(notes, images);
-        _json.Write(parsed, stream => WriteJson(stream, model.Checkpoint, classes, templates, images, unreadable));
+        _json.WriteJson(parsed, writer => WriteJson(writer, model.Checkpoint, classes, templates, images, unreadable));
         _csv.Write(parsed, stream => WriteCsv(stream, images));
         string right = images.Any(image => image.Right is not null) ? $", {images.Count(image => image.Right == true)} rightly" : "";
         notes.WriteLine($"{images.Count:N0} classified{right}, {unreadable.Count:N0} skipped.");
@@ -93,7 +89,7 @@ internal sealed class InferenceCommand
     /// <summary>Drawings of the sample's evaluation file, evenly over it, and what each shows.</summary>
     private static (IReadOnlyList<string> Paths, IReadOnlyList<string> Truth) HeldOutDrawings()
     {
-        var data = CsvDataset.Load(Path.Combine(DataFolder.Find(), "emoji", "val.csv"));
+        var data = CsvDataset.Load(Path.Combine(DataFolder.Find(), DataFolder.SampleEvaluation));
         CsvSample[] chosen = [.. Enumerable.Range(0, SampleDrawings).Select(i => data.Samples[i * data.Samples.Count / SampleDrawings])];
         return ([.. chosen.Select(sample => sample.Path)], [.. chosen.Select(sample => data.Rows[sample.Rows[0]].Caption)]);
     }
@@ -102,19 +98,11 @@ internal sealed class InferenceCommand
     {
         var images = new List<ClassifiedImage>();
         var known = classifier.Classes.ToHashSet(StringComparer.Ordinal);
-        foreach (var batch in loader.Batches())
+        foreach (var (image, similarities) in model.Similarities(classifier, loader, paths))
         {
-            using (batch)
-            {
-                int[] indices = batch.SampleIndices.ToArray();
-                float[] similarities = classifier.Similarities(model.Embedder.Images(batch, i => $"image '{paths[indices[i]]}'"));
-                for (int i = 0; i < indices.Length; i++)
-                {
-                    string? label = truth?[indices[i]];
-                    var best = classifier.Best(similarities.AsSpan(i * classifier.Classes.Count, classifier.Classes.Count), topK);
-                    images.Add(new ClassifiedImage(paths[indices[i]], [.. best.Select(p => new NamedPrediction(classifier.Classes[p.Class], p.Similarity, p.Probability))], label is not null && known.Contains(label) ? label : null));
-                }
-            }
+            string? label = truth?[image];
+            var best = classifier.Best(similarities, topK);
+            images.Add(new ClassifiedImage(paths[image], [.. best.Select(p => new NamedPrediction(classifier.Classes[p.Class], p.Similarity, p.Probability))], label is not null && known.Contains(label) ? label : null));
         }
         return images;
     }
@@ -140,44 +128,38 @@ internal sealed class InferenceCommand
         return common[..(common.LastIndexOf(Path.DirectorySeparatorChar) + 1)];
     }
 
-    private static void WriteJson(Stream stream, string checkpoint, IReadOnlyList<string> classes, IReadOnlyList<string> templates, List<ClassifiedImage> images, IReadOnlyList<UnreadableImage> unreadable)
+    private static void WriteJson(Utf8JsonWriter writer, string checkpoint, IReadOnlyList<string> classes, IReadOnlyList<string> templates, List<ClassifiedImage> images, IReadOnlyList<UnreadableImage> unreadable)
     {
-        using (var writer = new Utf8JsonWriter(stream, Indented))
+        writer.WriteString("checkpoint", checkpoint);
+        WriteStrings(writer, "classes", classes);
+        WriteStrings(writer, "templates", templates);
+        writer.WriteStartArray("images");
+        foreach (var image in images)
         {
             writer.WriteStartObject();
-            writer.WriteString("checkpoint", checkpoint);
-            WriteStrings(writer, "classes", classes);
-            WriteStrings(writer, "templates", templates);
-            writer.WriteStartArray("images");
-            foreach (var image in images)
+            writer.WriteString("image_path", image.Path);
+            writer.WriteStartArray("predictions");
+            foreach (var prediction in image.Predictions)
             {
                 writer.WriteStartObject();
-                writer.WriteString("image_path", image.Path);
-                writer.WriteStartArray("predictions");
-                foreach (var prediction in image.Predictions)
-                {
-                    writer.WriteStartObject();
-                    writer.WriteString("class", prediction.Class);
-                    writer.WriteNumber("probability", prediction.Probability);
-                    writer.WriteNumber("similarity", prediction.Similarity);
-                    writer.WriteEndObject();
-                }
-                writer.WriteEndArray();
-                writer.WriteEndObject();
-            }
-            writer.WriteEndArray();
-            writer.WriteStartArray("skipped");
-            foreach (var image in unreadable)
-            {
-                writer.WriteStartObject();
-                writer.WriteString("image_path", image.Path);
-                writer.WriteString("reason", image.Reason);
+                writer.WriteString("class", prediction.Class);
+                writer.WriteNumber("probability", prediction.Probability);
+                writer.WriteNumber("similarity", prediction.Similarity);
                 writer.WriteEndObject();
             }
             writer.WriteEndArray();
             writer.WriteEndObject();
         }
-        stream.WriteByte((byte)'\n');
+        writer.WriteEndArray();
+        writer.WriteStartArray("skipped");
+        foreach (var image in unreadable)
+        {
+            writer.WriteStartObject();
+            writer.WriteString("image_path", image.Path);
+            writer.WriteString("reason", image.Reason);
+            writer.WriteEndObject();
+        }
+        writer.WriteEndArray();
     }
 
     private static void WriteStrings(Utf8JsonWriter writer, string key, IReadOnlyList<string> values)

@@ -1,5 +1,7 @@
 using System.CommandLine;
 using System.Text;
+using System.Text.Encodings.Web;
+using System.Text.Json;
 using ClipCuda.Model;
 
 namespace ClipCuda.Cli;
@@ -10,6 +12,9 @@ namespace ClipCuda.Cli;
 /// </summary>
 internal sealed class ResultOption
 {
+    // Names are read by people: letters of all scripts stay as they are.
+    private static readonly JsonWriterOptions Indented = new() { Indented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+
     private readonly Option<string?> _option;
 
     public ResultOption(string name, string format) =>
@@ -39,4 +44,17 @@ internal sealed class ResultOption
             AtomicFile.Write(path, write);
         }
     }
+
+    /// <summary>Writes one JSON object where it is wanted, if it is.</summary>
+    /// <param name="writeProperties">Writes what it holds.</param>
+    public void WriteJson(ParseResult parsed, Action<Utf8JsonWriter> writeProperties) => Write(parsed, stream =>
+    {
+        using (var writer = new Utf8JsonWriter(stream, Indented))
+        {
+            writer.WriteStartObject();
+            writeProperties(writer);
+            writer.WriteEndObject();
+        }
+        stream.WriteByte((byte)'\n');
+    });
 }

@@ -80,14 +80,7 @@ internal sealed class TestModelCommand
         float[] pixels = new float[batch * 3 * vision.ImageSize * vision.ImageSize];
         for (int i = 0; i < pixels.Length; i++) pixels[i] = 2 * random.NextSingle() - 1;
         int[] tokens = new int[batch * text.ContextLength];
-        for (int caption = 0; caption < batch; caption++)
-        {
-            var ids = tokens.AsSpan(caption * text.ContextLength, text.ContextLength);
-            int words = random.Next(1, text.ContextLength - 1);
-            ids[0] = text.VocabSize - 2;
-            for (int word = 1; word <= words; word++) ids[word] = random.Next(text.VocabSize - 2);
-            ids[words + 1] = text.VocabSize - 1;
-        }
+        MadeUpCaptions.Fill(random, text, tokens);
         using var tape = new Tape(model.Parameters.Device, recording: false);
         var time = Stopwatch.StartNew();
         var image = model.EncodeImage(tape, tape.Input(pixels, batch, 3, vision.ImageSize, vision.ImageSize));

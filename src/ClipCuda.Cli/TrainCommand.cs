@@ -83,9 +83,9 @@ internal sealed class TrainCommand
         var preset = parsed.GetValue(_preset) ?? Presets.Find(trainCsv is null ? Presets.Sample : Presets.Default);
         if (trainCsv is null)
         {
-            string sample = Path.Combine(DataFolder.Find(), "emoji");
-            trainCsv = Path.Combine(sample, "train.csv");
-            valCsv ??= Path.Combine(sample, "val.csv");
+            string data = DataFolder.Find();
+            trainCsv = Path.Combine(data, DataFolder.SampleTraining);
+            valCsv ??= Path.Combine(data, DataFolder.SampleEvaluation);
         }
         var options = TrainingOptions.Of(preset, trainCsv, valCsv);
         string? pretrained = parsed.GetValue(_pretrained);

@@ -12,6 +12,9 @@ public static class DataFolder
     /// <summary>The tokenizer's merges, relative to the data folder.</summary>
     public const string Merges = "bpe/clip_merges.txt";
 
+    /// <summary>The sample's drawings to train on and those held out, relative to the data folder.</summary>
+    public const string SampleTraining = "emoji/train.csv", SampleEvaluation = "emoji/val.csv";
+
     /// <summary>The font for text in pictures, relative to the data folder.</summary>
     public const string Font = "fonts/NotoSans-Regular.ttf";
 

@@ -78,17 +78,7 @@ public sealed class StepProfile
 
         public void Run(TrainingStep step, int seed)
         {
-            var text = _options.Model.Text;
-            var random = new Random(_options.Seed + seed + 1);
-            for (int caption = 0; caption < _options.BatchSize; caption++)
-            {
-                var ids = _tokens.AsSpan(caption * text.ContextLength, text.ContextLength);
-                ids.Clear();
-                int words = random.Next(text.ContextLength - 1);
-                ids[0] = text.VocabSize - 2;
-                for (int i = 1; i <= words; i++) ids[i] = random.Next(text.VocabSize - 2);
-                ids[words + 1] = text.VocabSize - 1;
-            }
+            MadeUpCaptions.Fill(new Random(_options.Seed + seed + 1), _options.Model.Text, _tokens);
             step.Run(_rgb, _images, _tokens, _options.LearningRate);
         }
     }

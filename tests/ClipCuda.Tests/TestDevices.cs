@@ -16,6 +16,7 @@ internal static class TestDevices
     /// <summary>What <c>cuda</c> needs while a test runs: a soft GPU, or nothing where the real one is forced. Skips a test whose device does not run here.</summary>
     public static IDisposable? Prepare(string name)
     {
+        // Whoever forces a device wants its results alone; the others are counted as skipped, not passed.
         if (Forced is not null && name != Forced) Assert.Ignore($"CLIPCUDA_DEVICE is {Forced}.");
         return name == "cuda" && Forced is null ? SoftGpu.Plug() : null;
     }

@@ -199,6 +199,7 @@ internal sealed class SoftGpu : IDisposable
 
     private static SoftGpu Plug(Func<SoftGpu> create)
     {
+        // The soft driver needs a C compiler, which a machine with the .NET SDK alone has not: counted as skipped, with the reason.
         if (Missing is { } reason) Assert.Ignore($"No soft GPU: {reason}.");
         lock (Gate)
         {
