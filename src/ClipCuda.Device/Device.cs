@@ -73,6 +73,12 @@ public abstract class Device : IDisposable
     /// <summary>Bytes that can still be allocated, as far as the system says; limits of control groups count.</summary>
     public abstract long FreeBytes { get; }
 
+    /// <summary>Whether the device's memory is another than the host's.</summary>
+    public virtual bool HasOwnMemory => false;
+
+    /// <summary>Bytes that can still be allocated on the host, as far as the system says; limits of control groups count.</summary>
+    public static long FreeHostBytes => SystemMemory.FreeBytes();
+
     /// <summary>Whether kernels are held to the bounds of buffers: then whoever allocates should not round sizes up.</summary>
     public virtual bool ChecksBounds => false;
 
@@ -333,4 +339,7 @@ public sealed class DeviceException : Exception
 
     public DeviceException(string message, Exception inner)
         : base(message, inner) { }
+
+    /// <summary>Whether the device is as well as before, so that something else can be asked of it; false if it or its context is of no use any more.</summary>
+    public bool DeviceIsWell { get; init; } = true;
 }

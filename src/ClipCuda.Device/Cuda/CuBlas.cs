@@ -103,7 +103,7 @@ internal sealed unsafe class CuBlas
             16 => ("CUBLAS_STATUS_LICENSE_ERROR", "a licence is missing"),
             _ => ("unknown status", "no description"),
         };
-        return new DeviceException($"{call}{(where is null ? "" : $" ({where})")} failed: {name} ({status}): {text}.");
+        return new DeviceException($"{call}{(where is null ? "" : $" ({where})")} failed: {name} ({status}): {text}.") { DeviceIsWell = status is 3 or 15 };
     }
 
     private static void* Address(in GemmOperand operand) => (void*)operand.Data.Address;

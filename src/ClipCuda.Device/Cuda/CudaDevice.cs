@@ -93,6 +93,8 @@ internal sealed unsafe class CudaDevice : Device
         }
     }
 
+    public override bool HasOwnMemory => true;
+
     public override bool Captures => true;
 
     /// <summary>The number in <c>cuda</c> (0) or <c>cuda:N</c>; null for other names.</summary>

@@ -144,7 +144,7 @@ internal sealed unsafe class CudaDriver
     {
         string name = Text(GetErrorName, result) ?? "unknown result", text = Text(GetErrorString, result) ?? "no description";
         string advice = Advice(result);
-        return new DeviceException($"{call}{(where is null ? "" : $" ({where})")} failed: {name} ({result}): {text}.{(advice.Length == 0 ? "" : " " + advice)}");
+        return new DeviceException($"{call}{(where is null ? "" : $" ({where})")} failed: {name} ({result}): {text}.{(advice.Length == 0 ? "" : " " + advice)}") { DeviceIsWell = LeavesDeviceWell(result) };
     }
 
     private static string? Text(delegate* unmanaged<int, byte**, int> get, int result)
@@ -152,6 +152,9 @@ internal sealed unsafe class CudaDriver
         byte* text = null;
         return get(result, &text) == Success && text is not null ? Marshal.PtrToStringUTF8((nint)text) : null;
     }
+
+    /// <summary>Too little memory, what is not supported, and what cannot be captured (CUDA_ERROR_STREAM_CAPTURE_…).</summary>
+    private static bool LeavesDeviceWell(int result) => result is OutOfMemory or 801 or (>= 900 and <= 908);
 
     private static string Advice(int result) => result switch
     {
