@@ -1,4 +1,4 @@
-# Verbs: kernels [--nvcc] (CUDA to PTX), build, test, bench [filter] [--quick] (against libtorch), fuzz [count] [seed]
+# Verbs: kernels [--nvcc] (CUDA to PTX), build, build managedcuda (the optional second CUDA binding), test, bench [filter] [--quick] (against libtorch), fuzz [count] [seed]
 # (random programs, compiler against interpreter; damaged weights, configurations and texts), mutate [kernel] [most] (altered kernels, which their tests must
 # notice), faults (every driver call of a run fails once). Only `kernels` needs more than the .NET SDK. The same as build.sh.
 $ErrorActionPreference = 'Stop'
@@ -60,13 +60,21 @@ if ($args.Count -gt 0 -and $args[0] -ceq 'mutate') {
     exit $LASTEXITCODE
 }
 
+if ($args.Count -gt 1 -and "$($args[0]) $($args[1])" -ceq 'build managedcuda') {
+    # A plug-in that ClipCuda.sln does not know; it is copied beside the program and the tests.
+    dotnet build ClipCuda.sln -c Release
+    if ($LASTEXITCODE -ne 0) { exit $LASTEXITCODE }
+    dotnet build src/ClipCuda.Device.ManagedCuda -c Release @($args | Select-Object -Skip 2)
+    exit $LASTEXITCODE
+}
+
 switch -Exact ("$args") {
     'kernels' { Build-Kernels }
     'kernels --nvcc' { Test-KernelsWithNvcc }
     'build' { dotnet build ClipCuda.sln; exit $LASTEXITCODE }
     'test' { dotnet test; exit $LASTEXITCODE }
     default {
-        [Console]::Error.WriteLine('usage: ./build.ps1 kernels [--nvcc] | build | test | bench [filter] [--quick] [--output FOLDER] | fuzz [count] [seed] | mutate [kernel] [most] | faults')
+        [Console]::Error.WriteLine('usage: ./build.ps1 kernels [--nvcc] | build [managedcuda [-p:ManagedCudaPath=FOLDER]] | test | bench [filter] [--quick] [--output FOLDER] | fuzz [count] [seed] | mutate [kernel] [most] | faults')
         exit 2
     }
 }

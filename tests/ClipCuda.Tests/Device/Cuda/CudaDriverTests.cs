@@ -18,7 +18,7 @@ public sealed class CudaDriverTests
     public void An_error_names_call_result_and_text_and_says_what_to_do(int result, string name, string advice, bool well)
     {
         using var gpu = SoftGpu.Plug();
-        var error = new CudaDriver().Error(result, "cuSomething", "a kernel");
+        var error = new CudaDriver(new LibraryBinding()).Error(result, "cuSomething", "a kernel");
         Assert.That(error.Message, Does.StartWith($"cuSomething (a kernel) failed: {name}: the text of result {result}.").And.Contain(advice));
         Assert.That(error.DeviceIsWell, Is.EqualTo(well));
     }
