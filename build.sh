@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Verbs: kernels [--nvcc] (CUDA to PTX), build, build managedcuda (the optional second CUDA binding), test, bench [filter] [--quick] (against libtorch),
 # fuzz [count] [seed] (random programs, compiler against interpreter; damaged weights, configurations and texts),
-# mutate [kernel] [most] (altered kernels, which their tests must notice), faults (every driver call of a run fails once).
+# mutate [kernel] [most] (altered kernels, which their tests must notice), faults (every driver call of a run fails once),
+# counters (what kernels ask of memory, to kernels/README.md).
 # Only `kernels` needs more than the .NET SDK.
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -50,9 +51,10 @@ case "${1:-} ${2:-}" in
         CLIPCUDA_MUTATE=${2:-all} CLIPCUDA_MUTATE_MOST=${3:-} dotnet test tests/ClipCuda.Tests -c Release --filter FullyQualifiedName~All_mutants --logger "console;verbosity=normal"
         ;;
     "faults ") CLIPCUDA_FAULTS=all dotnet test -c Release --filter FullyQualifiedName~FaultTests --logger "console;verbosity=detailed" ;;
+    "counters ") CLIPCUDA_COUNTERS=write dotnet test tests/ClipCuda.Tests -c Release --filter FullyQualifiedName~KernelTableTests ;;
     "bench "*) dotnet run -c Release --project tests/ClipCuda.Benchmarks -- "${@:2}" ;;
     *)
-        echo "usage: ./build.sh kernels [--nvcc] | build [managedcuda [-p:ManagedCudaPath=FOLDER]] | test | bench [filter] [--quick] [--output FOLDER] | fuzz [count] [seed] | mutate [kernel] [most] | faults" >&2
+        echo "usage: ./build.sh kernels [--nvcc] | build [managedcuda [-p:ManagedCudaPath=FOLDER]] | test | bench [filter] [--quick] [--output FOLDER] | fuzz [count] [seed] | mutate [kernel] [most] | faults | counters" >&2
         exit 2
         ;;
 esac

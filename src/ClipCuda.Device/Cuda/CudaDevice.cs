@@ -205,9 +205,13 @@ internal sealed unsafe class CudaDevice : Device
     {
         nint graph, executable;
         Check(_cuda.StreamEndCapture(_compute, &graph), "cuStreamEndCapture");
-        int result = _cuda.GraphInstantiate(&executable, graph, 0);
-        Release(_cuda.GraphDestroy(graph), "cuGraphDestroy");
+        int result = _cuda.GraphInstantiate(&executable, graph, 0), destroyed = _cuda.GraphDestroy(graph);
         Check(result, "cuGraphInstantiateWithFlags");
+        if (destroyed != CudaDriver.Success)
+        {
+            Release(_cuda.GraphExecDestroy(executable), "cuGraphExecDestroy");
+            Fail(destroyed, "cuGraphDestroy", where: null);
+        }
         var captured = new CudaGraph(this, _cuda, executable, _compute, used);
         _graphs.Add(captured);
         return captured;

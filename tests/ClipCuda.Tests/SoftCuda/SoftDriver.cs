@@ -367,7 +367,7 @@ internal static unsafe class SoftDriver
         *graph = 0;
         if (captured.IsInvalid) throw new SoftError(901);
         // A failed call gives no graph that anybody could destroy.
-        if (gpu.Failed != "cuStreamEndCapture") *graph = gpu.Add(captured);
+        if (!gpu.IsFailing) *graph = gpu.Add(captured);
     }, releases: true);
 
     [UnmanagedCallersOnly(EntryPoint = "cuGraphInstantiateWithFlags")]

@@ -70,6 +70,9 @@ internal sealed class SoftGpu : IDisposable
     /// <summary>The first call that was made to fail.</summary>
     public string? Failed { get; private set; }
 
+    /// <summary>Whether the call that is under way is made to fail.</summary>
+    public bool IsFailing { get; private set; }
+
     public List<string> Violations { get; } = [];
 
     /// <summary>What a kernel did wrong, after which the context is of no use.</summary>
@@ -167,6 +170,7 @@ internal sealed class SoftGpu : IDisposable
                 injected = gpu.FailWith;
                 if (gpu.FailsForEver) gpu.Break(injected.Value);
             }
+            gpu.IsFailing = injected is not null;
             if (injected is not null && !releases) return Result(injected.Value);
             try
             {
