@@ -63,6 +63,7 @@ public sealed class AttentionTests
 
     /// <summary>With scores of 0, p = 1/S = exp(−log S). The gradient's column d comes from query d alone.</summary>
     [Test]
+    [OnEveryDevice]
     public void Equal_scores_weigh_equally([Values(32, 64, 128)] int headWidth)
     {
         for (int sequence = 1; sequence <= 32; sequence++)
@@ -90,6 +91,7 @@ public sealed class AttentionTests
 
     /// <summary>One key in the second tile weighs e^±0.34, about 2^±½, where the polynomial of the exponential needs all of its terms; the 32 before it weigh 1.</summary>
     [Test]
+    [OnEveryDevice]
     public void Weights_are_right_to_a_few_ulp([Values(32, 64, 128)] int headWidth)
     {
         const int Sequence = 33;
@@ -111,6 +113,7 @@ public sealed class AttentionTests
 
     /// <summary>Numbers of another head or picture must not even be multiplied by 0.</summary>
     [Test]
+    [OnEveryDevice]
     public void A_head_that_is_no_number_leaves_the_others_alone([Values(6, 34, 66)] int headWidth, [Values] bool causal)
     {
         const int Sequence = 21, Heads = 2;
@@ -142,6 +145,7 @@ public sealed class AttentionTests
     }
 
     [Test]
+    [OnEveryDevice]
     public void Rows_that_see_one_key_only_copy_its_value()
     {
         using var device = OpDevices.Open("cpu:check", 1);
@@ -152,6 +156,7 @@ public sealed class AttentionTests
     }
 
     [Test]
+    [OnEveryDevice]
     public void A_key_that_is_no_number_shows_in_every_row_that_sees_it_and_in_no_other()
     {
         using var device = OpDevices.Open("cpu:check", 1);
@@ -164,6 +169,7 @@ public sealed class AttentionTests
     }
 
     [Test]
+    [OnEveryDevice]
     public void Heads_that_do_not_split_the_width_are_refused()
     {
         using var device = OpDevices.Open("cpu", 1);

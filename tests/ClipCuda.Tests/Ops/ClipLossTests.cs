@@ -52,6 +52,7 @@ public sealed class ClipLossTests
 
     /// <summary>More pairs than a block has threads.</summary>
     [Test]
+    [OnEveryDevice]
     public void The_gradient_of_the_scale_is_the_sum_over_all_images([Values(1, 128, 300)] int batch)
     {
         using var device = OpDevices.Open("cpu:check", 1);
@@ -81,6 +82,7 @@ public sealed class ClipLossTests
         Check(Unit(new Random(1), 5, 3), Unit(new Random(2), 5, 3), batch: 5, width: 3, MathF.Log(100), new int[10]);
 
     [Test]
+    [OnEveryDevice]
     public void The_loss_of_equal_embeddings_is_the_logarithm_of_the_batch()
     {
         using var device = OpDevices.Open("cpu:check", 2);
@@ -92,6 +94,7 @@ public sealed class ClipLossTests
 
     /// <summary>All logits being 0, a row's log-sum-exp is the logarithm itself.</summary>
     [Test]
+    [OnEveryDevice]
     public void The_loss_of_zero_embeddings_is_the_logarithm_to_a_few_ulp()
     {
         for (int batch = 1; batch <= 67; batch++)
@@ -108,6 +111,7 @@ public sealed class ClipLossTests
     [TestCase(-1f, 0f)]
     [TestCase(2.5f, 2.5f)]
     [TestCase(9f, 4.60517019f)]
+    [OnEveryDevice]
     public void The_scale_is_clamped_to_between_1_and_100(float before, float after)
     {
         using var device = OpDevices.Open("cpu:check", 1);
@@ -118,6 +122,7 @@ public sealed class ClipLossTests
     }
 
     [Test]
+    [OnEveryDevice]
     public void A_scale_that_is_no_number_shows_in_the_loss_and_survives_the_clamp()
     {
         using var device = OpDevices.Open("cpu:check", 1);
@@ -130,6 +135,7 @@ public sealed class ClipLossTests
     }
 
     [Test]
+    [OnEveryDevice]
     public void An_embedding_that_is_no_number_shows_in_the_loss([Values(0, 33)] int row)
     {
         using var device = OpDevices.Open("cpu:check", 1);
@@ -140,6 +146,7 @@ public sealed class ClipLossTests
     }
 
     [Test]
+    [OnEveryDevice]
     public void Embeddings_of_unequal_shapes_are_refused()
     {
         using var device = OpDevices.Open("cpu", 1);
