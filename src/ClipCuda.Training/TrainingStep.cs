@@ -5,18 +5,20 @@ using ClipCuda.Ops;
 namespace ClipCuda.Training;
 
 /// <summary>What the device reported of one step, before the update it led to.</summary>
-public readonly record struct StepResult(float Loss, float LogitScale, float GradientNorm);
+/// <param name="NotFinite">Null, or what was not finite ("the gradient of 'visual.proj' is NaN"): then there was no update.</param>
+public readonly record struct StepResult(float Loss, float LogitScale, float GradientNorm, string? NotFinite = null);
 
 /// <summary>
 /// One training step on the device: pixels → image and text embeddings → contrastive loss → backward → gradient norm and clip → AdamW →
-/// clamp of the logit scale. Gradients are zero between steps. If the loss or a gradient is not finite, the weights are left as they are.
+/// clamp of the logit scale. Gradients are zero between steps. If the loss or a gradient is not finite, weights and moments are left as they are.
+/// With <see cref="TrainingOptions.AccumFreq"/> above 1, <see cref="GradientCache"/> takes the way to the gradients.
 /// </summary>
 public sealed class TrainingStep : IDisposable
 {
     private readonly ClipModel _model;
     private readonly TrainingOptions _options;
     private readonly GradientNorm _norm;
-    private readonly AdamW _optimizer;
+    private readonly GradientCache? _cache;
 
     public TrainingStep(ClipModel model, TrainingOptions options)
     {
@@ -25,7 +27,8 @@ public sealed class TrainingStep : IDisposable
         Tape = new Tape(device);
         Preprocess = new Preprocess(device, options.Model.Vision.ImageSize, Preprocess.ClipMean, Preprocess.ClipDeviation);
         _norm = new GradientNorm(model.Parameters);
-        _optimizer = new AdamW(model.Parameters, options.Beta1, options.Beta2, options.Epsilon, options.WeightDecay);
+        Optimizer = new AdamW(model.Parameters, options.Beta1, options.Beta2, options.Epsilon, options.WeightDecay);
+        if (options.AccumFreq > 1) _cache = new GradientCache(model, options, Tape, Preprocess);
     }
 
     /// <summary>The memory of activations, which an evaluation between steps may use as well.</summary>
@@ -33,7 +36,9 @@ public sealed class TrainingStep : IDisposable
 
     public Preprocess Preprocess { get; }
 
-    /// <exception cref="NotFiniteNumberException">The loss or a gradient is not finite; the message names the first such tensor.</exception>
+    public AdamW Optimizer { get; }
+
+    /// <summary>One step on a batch of <see cref="TrainingOptions.SamplesPerStep"/>.</summary>
     public StepResult Run(HostBatch batch, float learningRate) => Run(batch.Rgb, batch.Images, batch.Tokens, learningRate);
 
     /// <inheritdoc cref="Run(HostBatch, float)"/>
@@ -41,20 +46,23 @@ public sealed class TrainingStep : IDisposable
     /// <param name="tokens">Token ids, caption after caption, one caption an image.</param>
     public StepResult Run(ReadOnlySpan<byte> rgb, ReadOnlySpan<ImageSlot> images, ReadOnlySpan<int> tokens, float learningRate)
     {
-        var (loss, scale) = ForwardAndBackward(rgb, images, tokens);
+        var (loss, scale) = _cache is null ? ForwardAndBackward(rgb, images, tokens) : _cache.ForwardAndBackward(rgb, images, tokens);
         _norm.Compute(_options.GradClipNorm);
         float norm = _norm.ReadNorm();
-        if (!float.IsFinite(loss)) throw NotFinite("the loss", loss);
-        if (!float.IsFinite(norm)) throw NotFiniteGradient(norm);
-        _optimizer.Step(learningRate, _norm.Result);
-        ClipLoss.ClampLogitScale(_model.LogitScale);
+        string? notFinite = !float.IsFinite(loss) ? $"the loss is {loss}" : float.IsFinite(norm) ? null : NotFiniteGradient(norm);
+        if (notFinite is null)
+        {
+            Optimizer.Step(learningRate, _norm.Result);
+            ClipLoss.ClampLogitScale(_model.LogitScale);
+        }
         _model.Parameters.Gradients.Clear();
-        return new StepResult(loss, MathF.Exp(scale), norm);
+        return new StepResult(loss, MathF.Exp(scale), norm, notFinite);
     }
 
     public void Dispose()
     {
-        _optimizer.Dispose();
+        _cache?.Dispose();
+        Optimizer.Dispose();
         _norm.Dispose();
         Preprocess.Dispose();
         Tape.Dispose();
@@ -79,19 +87,13 @@ public sealed class TrainingStep : IDisposable
     }
 
     /// <summary>Names the first gradient, in the order of the checkpoint, with a value that is not finite.</summary>
-    private NotFiniteNumberException NotFiniteGradient(float norm)
+    private string NotFiniteGradient(float norm)
     {
         foreach (string name in _model.Parameters.Names)
         {
-            foreach (float value in _model.Parameters[name].Gradient?.ToArray() ?? [])
-            {
-                if (!float.IsFinite(value)) return NotFinite($"the gradient of '{name}'", value);
-            }
+            if (_model.Parameters[name].Gradient is { } gradient && NotFiniteSteps.FirstIn(gradient) is { } value) return $"the gradient of '{name}' is {value}";
         }
         // Every gradient is finite, yet the sum of their squares is not.
-        return NotFinite("the gradient norm", norm);
+        return $"the gradient norm is {norm}";
     }
-
-    private NotFiniteNumberException NotFinite(string what, float value) =>
-        new($"Step {_optimizer.StepCount + 1}: {what} is {value}, not a finite number; use a lower learning rate (--lr) or a longer warm-up (--warmup).");
 }
