@@ -1,6 +1,6 @@
 # Verbs: kernels [--nvcc] (CUDA to PTX), build, test, bench [filter] [--quick] (against libtorch), fuzz [count] [seed]
 # (random programs, compiler against interpreter; damaged weights, configurations and texts), mutate [kernel] [most] (altered kernels, which their tests must
-# notice), faults (every driver call of a run fails once). Only `kernels` needs more than the .NET SDK. The same as build.sh.
+# notice), faults (every driver call of a run fails once), crash [count] [seed] (runs are killed and resumed), soak [steps] (a long run's memory). Only `kernels` needs more than the .NET SDK. The same as build.sh.
 $ErrorActionPreference = 'Stop'
 Set-Location $PSScriptRoot
 
@@ -60,13 +60,26 @@ if ($args.Count -gt 0 -and $args[0] -ceq 'mutate') {
     exit $LASTEXITCODE
 }
 
+if ($args.Count -gt 0 -and $args[0] -ceq 'crash') {
+    $env:CLIPCUDA_CRASH = $args.Count -gt 1 ? $args[1] : 200
+    $env:CLIPCUDA_CRASH_SEED = $args.Count -gt 2 ? $args[2] : 1
+    dotnet test tests/ClipCuda.Tests -c Release --filter FullyQualifiedName~CrashTests --logger 'console;verbosity=detailed'
+    exit $LASTEXITCODE
+}
+
+if ($args.Count -gt 0 -and $args[0] -ceq 'soak') {
+    $env:CLIPCUDA_SOAK = $args.Count -gt 1 ? $args[1] : 10000
+    dotnet test tests/ClipCuda.Tests -c Release --filter FullyQualifiedName~SoakTests --logger 'console;verbosity=detailed'
+    exit $LASTEXITCODE
+}
+
 switch -Exact ("$args") {
     'kernels' { Build-Kernels }
     'kernels --nvcc' { Test-KernelsWithNvcc }
     'build' { dotnet build ClipCuda.sln; exit $LASTEXITCODE }
     'test' { dotnet test; exit $LASTEXITCODE }
     default {
-        [Console]::Error.WriteLine('usage: ./build.ps1 kernels [--nvcc] | build | test | bench [filter] [--quick] [--output FOLDER] | fuzz [count] [seed] | mutate [kernel] [most] | faults')
+        [Console]::Error.WriteLine('usage: ./build.ps1 kernels [--nvcc] | build | test | bench [filter] [--quick] [--output FOLDER] | fuzz [count] [seed] | mutate [kernel] [most] | faults | crash [count] [seed] | soak [steps]')
         exit 2
     }
 }

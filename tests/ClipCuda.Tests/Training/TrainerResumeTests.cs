@@ -154,6 +154,30 @@ public sealed class TrainerResumeTests
         Assert.That(() => TinyRun.Train(options with { Model = options.Model with { EmbedDim = 8 } }), Throws.TypeOf<InvalidDataException>().With.Message.Contains("embed_dim 16 (the model: 8)"));
     }
 
+    /// <summary>The steps that were done are saved, though no checkpoint was due.</summary>
+    [Test]
+    public void Images_that_vanish_end_the_run_and_it_goes_on_when_they_are_back()
+    {
+        string images = _run.Folder.At("images"), gone = _run.Folder.At("gone");
+        foreach (string path in File.ReadLines(_run.TrainCsv).Concat(File.ReadLines(_run.ValCsv)).Select(line => line.Split(',')[0]).Where(path => path.EndsWith(".png", StringComparison.Ordinal)))
+            _run.Folder.Write(Path.Combine("images", path), File.ReadAllBytes(Path.Combine(_run.Emoji, path)));
+        var options = _run.Options("whole") with { ImageRoot = images, Workers = 0 };
+        var (whole, _) = TinyRun.Train(options);
+        var progress = new RecordedProgress
+        {
+            AfterStep = step =>
+            {
+                if (step.Step == 4) Directory.Move(images, gone);
+            },
+        };
+        Assert.That(() => TinyRun.Train(options with { Name = "cut" }, progress), Throws.TypeOf<InvalidDataException>().With.Message.Contains(images).And.Message.Not.Contains("\n"));
+        Assert.That(progress.Steps, Has.Count.EqualTo(4));
+        Directory.Move(gone, images);
+        var (resumed, rest) = TinyRun.Train(options with { Name = "cut", Mode = RunMode.Resume });
+        Assert.That(rest.StepsBefore, Is.EqualTo(4));
+        AssertSame(resumed, whole);
+    }
+
     [Test]
     public void A_damaged_checkpoint_is_named()
     {
