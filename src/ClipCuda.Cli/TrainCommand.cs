@@ -113,7 +113,7 @@ internal sealed class TrainCommand
         }
         catch (OperationCanceledException) when (stop.Token.IsCancellationRequested)
         {
-            output.WriteLine(run is null ? "Stopped before the first step." : $"Stopped; go on with: train --resume {run}");
+            output.WriteLine(!Directory.Exists(run) ? "Stopped before the first step." : $"Stopped; go on with: train --resume {run}");
             return stop.ExitCode;
         }
     }

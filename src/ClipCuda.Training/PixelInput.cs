@@ -19,11 +19,17 @@ internal static class PixelInput
     /// <summary>Pixels [n, 3, size, size] on the tape, for <see cref="Preprocess"/> of that size.</summary>
     public static Tensor Run(Tape tape, Preprocess preprocess, ReadOnlySpan<byte> rgb, ReadOnlySpan<ImageSlot> images, int size, ImageFit fit)
     {
+        var pixels = tape.AllocateScratch(DataType.Float32, images.Length, 3, size, size);
+        Run(pixels, preprocess, rgb, images, size, fit);
+        return pixels;
+    }
+
+    /// <param name="pixels">[n, 3, size, size], overwritten.</param>
+    public static void Run(Tensor pixels, Preprocess preprocess, ReadOnlySpan<byte> rgb, ReadOnlySpan<ImageSlot> images, int size, ImageFit fit)
+    {
         var places = new PreprocessImage[images.Length];
         for (int i = 0; i < images.Length; i++) places[i] = Place(images[i], size, fit);
-        var pixels = tape.AllocateScratch(DataType.Float32, images.Length, 3, size, size);
         preprocess.Run(rgb, places, pixels);
-        return pixels;
     }
 
     internal static PreprocessImage Place(in ImageSlot image, int size, ImageFit fit) =>

@@ -1,4 +1,6 @@
+using System.Runtime.InteropServices;
 using ClipCuda.Data;
+using ClipCuda.Devices;
 using ClipCuda.Model;
 using ClipCuda.Ops;
 
@@ -11,14 +13,21 @@ public readonly record struct StepResult(float Loss, float LogitScale, float Gra
 /// <summary>
 /// One training step on the device: pixels → image and text embeddings → contrastive loss → backward → gradient norm and clip → AdamW →
 /// clamp of the logit scale. Gradients are zero between steps. If the loss or a gradient is not finite, weights and moments are left as they are.
-/// With <see cref="TrainingOptions.AccumFreq"/> above 1, <see cref="GradientCache"/> takes the way to the gradients.
+/// A device that records work runs a step as two: up to the norm, on whose finiteness the host decides, and the update. What changes from step to step
+/// (pixels, captions, the learning rate) is put into buffers before. With <see cref="TrainingOptions.AccumFreq"/> above 1, <see cref="GradientCache"/> finds the
+/// gradients, call by call.
 /// </summary>
 public sealed class TrainingStep : IDisposable
 {
+    private const string Reported = "loss, logit scale and gradient norm";
+
     private readonly ClipModel _model;
     private readonly TrainingOptions _options;
     private readonly GradientNorm _norm;
     private readonly GradientCache? _cache;
+    private readonly DeviceBuffer _report, _one;
+    private readonly RepeatedWork _update;
+    private BatchWork? _batch;
 
     public TrainingStep(ClipModel model, TrainingOptions options)
     {
@@ -29,6 +38,10 @@ public sealed class TrainingStep : IDisposable
         _norm = new GradientNorm(model.Parameters);
         Optimizer = new AdamW(model.Parameters, options.Beta1, options.Beta2, options.Epsilon, options.WeightDecay);
         if (options.AccumFreq > 1) _cache = new GradientCache(model, options, Tape, Preprocess);
+        _report = device.Allocate(3 * sizeof(float), Reported);
+        _one = device.Allocate(sizeof(float), "gradient of the loss");
+        device.CopyToDevice(MemoryMarshal.AsBytes<float>([1]), _one.Start);
+        _update = new RepeatedWork(device, Update);
     }
 
     /// <summary>The memory of activations, which an evaluation between steps may use as well.</summary>
@@ -38,6 +51,9 @@ public sealed class TrainingStep : IDisposable
 
     public AdamW Optimizer { get; }
 
+    /// <summary>Why the device, which can record work, runs steps call by call; null if it does not.</summary>
+    public string? RecordingRefusal => _batch?.Gradients.Refusal ?? _update.Refusal;
+
     /// <summary>One step on a batch of <see cref="TrainingOptions.SamplesPerStep"/>.</summary>
     public StepResult Run(HostBatch batch, float learningRate) => Run(batch.Rgb, batch.Images, batch.Tokens, learningRate);
 
@@ -46,44 +62,86 @@ public sealed class TrainingStep : IDisposable
     /// <param name="tokens">Token ids, caption after caption, one caption an image.</param>
     public StepResult Run(ReadOnlySpan<byte> rgb, ReadOnlySpan<ImageSlot> images, ReadOnlySpan<int> tokens, float learningRate)
     {
-        var (loss, scale) = _cache is null ? ForwardAndBackward(rgb, images, tokens) : _cache.ForwardAndBackward(rgb, images, tokens);
-        _norm.Compute(_options.GradClipNorm);
-        float norm = _norm.ReadNorm();
+        var (loss, scale, norm) = _cache is null ? ComputeGradients(rgb, images, tokens) : AccumulateGradients(_cache, rgb, images, tokens);
+        _model.CountBatch();
         string? notFinite = !float.IsFinite(loss) ? $"the loss is {loss}" : float.IsFinite(norm) ? null : NotFiniteGradient(norm);
         if (notFinite is null)
         {
-            Optimizer.Step(learningRate, _norm.Result);
-            ClipLoss.ClampLogitScale(_model.LogitScale);
+            Optimizer.Prepare(learningRate);
+            _update.Run();
         }
-        _model.Parameters.Gradients.Clear();
+        else
+        {
+            _model.Parameters.Gradients.Clear();
+        }
         return new StepResult(loss, MathF.Exp(scale), norm, notFinite);
     }
 
     public void Dispose()
     {
+        _batch?.Dispose();
         _cache?.Dispose();
+        _update.Dispose();
+        _report.Dispose();
+        _one.Dispose();
         Optimizer.Dispose();
         _norm.Dispose();
         Preprocess.Dispose();
         Tape.Dispose();
     }
 
-    private (float Loss, float LogitScale) ForwardAndBackward(ReadOnlySpan<byte> rgb, ReadOnlySpan<ImageSlot> images, ReadOnlySpan<int> tokens)
+    private (float Loss, float LogitScale, float Norm) ComputeGradients(ReadOnlySpan<byte> rgb, ReadOnlySpan<ImageSlot> images, ReadOnlySpan<int> tokens)
     {
+        if (_batch?.Tokens.Batch != images.Length)
+        {
+            _batch?.Dispose();
+            _batch = new BatchWork(this, images.Length);
+        }
+        PixelInput.Run(_batch.Pixels, Preprocess, rgb, images, _options.Model.Vision.ImageSize, _options.Fit);
+        _batch.Tokens.Upload(tokens);
+        _batch.Gradients.Run();
+        return ReadReport();
+    }
+
+    private (float Loss, float LogitScale, float Norm) AccumulateGradients(GradientCache cache, ReadOnlySpan<byte> rgb, ReadOnlySpan<ImageSlot> images, ReadOnlySpan<int> tokens)
+    {
+        var (loss, scale) = cache.ForwardAndBackward(rgb, images, tokens);
+        _norm.Compute(_options.GradClipNorm);
+        return (loss, scale, _norm.ReadNorm());
+    }
+
+    private void ComputeGradients(Tensor pixels, TokenBatch tokens)
+    {
+        var device = Tape.Device;
         try
         {
-            var pixels = PixelInput.Run(Tape, Preprocess, rgb, images, _options.Model.Vision.ImageSize, _options.Fit);
             var image = _model.EncodeImage(Tape, pixels, training: true);
-            var text = _model.EncodeText(Tape, tokens, images.Length);
+            var text = _model.EncodeText(Tape, tokens);
             var loss = ClipLoss.Forward(Tape, image, text, _model.LogitScale);
-            var result = (loss.ToArray()[0], _model.LogitScale.ToArray()[0]);
-            Tape.Backward(loss, 1f);
-            return result;
+            device.Copy(loss.Data, _report.At(0), sizeof(float));
+            device.Copy(_model.LogitScale.Data, _report.At(sizeof(float)), sizeof(float));
+            Tape.Backward(loss, new Tensor(device, _one.Start, DataType.Float32));
         }
         finally
         {
             Tape.Reset();
         }
+        _norm.Compute(_options.GradClipNorm);
+        device.Copy(_norm.Result, _report.At(2 * sizeof(float)), sizeof(float));
+    }
+
+    private void Update()
+    {
+        Optimizer.Update(_norm.Result);
+        ClipLoss.ClampLogitScale(_model.LogitScale);
+        _model.Parameters.Gradients.Clear();
+    }
+
+    private (float Loss, float LogitScale, float Norm) ReadReport()
+    {
+        Span<float> report = stackalloc float[3];
+        Tape.Device.CopyToHost(_report.Start, MemoryMarshal.AsBytes(report));
+        return (report[0], report[1], report[2]);
     }
 
     /// <summary>Names the first gradient, in the order of the checkpoint, with a value that is not finite.</summary>
@@ -95,5 +153,40 @@ public sealed class TrainingStep : IDisposable
         }
         // Every gradient is finite, yet the sum of their squares is not.
         return $"the gradient norm is {norm}";
+    }
+
+    /// <summary>What a step of one batch size reads, and its work up to the norm of the gradients.</summary>
+    private sealed class BatchWork : IDisposable
+    {
+        private readonly List<DeviceBuffer> _buffers = [];
+        private readonly Device _device;
+
+        public BatchWork(TrainingStep step, int batch)
+        {
+            _device = step.Tape.Device;
+            int size = step._options.Model.Vision.ImageSize;
+            Pixels = new Tensor(_device, Allocate(checked(sizeof(float) * 3L * size * size * batch), "pixels"), DataType.Float32, batch, 3, size, size);
+            Tokens = step._model.NewTokenBatch(batch, backward: true, integers => new Tensor(_device, Allocate(sizeof(int) * (long)integers, "tokens"), DataType.Int32, integers));
+            Gradients = new RepeatedWork(_device, () => step.ComputeGradients(Pixels, Tokens));
+        }
+
+        public Tensor Pixels { get; }
+
+        public TokenBatch Tokens { get; }
+
+        public RepeatedWork Gradients { get; }
+
+        public void Dispose()
+        {
+            Gradients.Dispose();
+            foreach (var buffer in _buffers) buffer.Dispose();
+        }
+
+        private DevicePointer Allocate(long bytes, string label)
+        {
+            var buffer = _device.Allocate(bytes, label);
+            _buffers.Add(buffer);
+            return buffer.Start;
+        }
     }
 }

@@ -118,6 +118,62 @@ public sealed class TrainCommandTests
         Train("--logs", _run.Folder.At("file"), "--name", "new").MustFail(1, "cannot be written", "--logs");
     }
 
+    /// <summary>The run's settings are in its folder: the path alone goes on with it, from anywhere.</summary>
+    [Test]
+    public void A_run_is_resumed_with_its_own_settings()
+    {
+        var first = Train("--epochs", "1", "--lr", "0.003", "--name", "one", "--resume", "latest");
+        Assert.That((first.ExitCode, first.Error), Is.EqualTo((0, "")));
+        Assert.That(first.Output, Does.Contain("Nothing to resume: there is no checkpoint in ").And.Contain("begins at step 0"));
+
+        string one = _run.Folder.At("one");
+        var finished = CommandLine.Run("train", "--resume", one);
+        Assert.That((finished.ExitCode, finished.Error), Is.EqualTo((0, "")));
+        Assert.That(finished.Output.TrimEnd().Split('\n'), Has.Length.EqualTo(1));
+        Assert.That(finished.Output, Does.Contain("is finished").And.Contain("raise --epochs").And.Contain("epoch_1"));
+
+        var more = CommandLine.Run("train", "--resume", "latest", "--logs", _run.Folder.Path, "--epochs", "2");
+        Assert.That((more.ExitCode, more.Error), Is.EqualTo((0, "")), more.Output);
+        Assert.That(more.Output, Does.Contain("Resumed: '").And.Contain("step 5 of 10").And.Not.Contain("step 5/10").And.Contain("step 10/10"));
+        Assert.That(File.ReadAllText(Path.Combine(one, "params.txt")), Does.Contain($"lr: 0.003  # '{Path.Combine(one, "config.json")}'").And.Contain("epochs: 2  # command line"));
+        Assert.That(File.ReadLines(Path.Combine(one, "metrics.csv")).Count(), Is.EqualTo(1 + 10));
+    }
+
+    [Test]
+    public void A_run_is_overwritten_when_that_is_asked_for()
+    {
+        Assert.That(Train("--epochs", "1", "--name", "one").ExitCode, Is.Zero);
+        string weights = _run.Folder.At($"one/checkpoints/epoch_1/{Checkpoint.WeightsFile}");
+        byte[] before = File.ReadAllBytes(weights);
+        Train("--epochs", "1", "--name", "one", "--seed", "1").MustFail(1, "exists already", "--overwrite");
+        Assert.That(Train("--epochs", "1", "--name", "one", "--seed", "1", "--overwrite").ExitCode, Is.Zero);
+        Assert.That(File.ReadAllBytes(weights), Is.Not.EqualTo(before));
+        Assert.That(File.ReadLines(_run.Folder.At("one/metrics.csv")).Count(), Is.EqualTo(1 + 5));
+        Train("--name", "one", "--overwrite", "--resume", "latest").MustFail(2, "--resume", "--overwrite");
+        Train("--resume", _run.Folder.At("nowhere")).MustFail(1, "nowhere");
+    }
+
+    [Test]
+    public void Settings_that_do_not_go_together_are_named()
+    {
+        Train("--lr-scheduler", "const-cooldown", "--name", "x").MustFail(1, "--epochs-cooldown");
+        Train("--epochs-cooldown", "1", "--name", "x").MustFail(1, "--lr-scheduler");
+        Train("--lr-scheduler", "wsd", "--epochs-cooldown", "9", "--name", "x").MustFail(1, "9 epochs", "--epochs");
+        Train("--lr-scheduler", "linear", "--name", "x").MustFail(2, "'linear'", "cosine, const, const-cooldown, wsd");
+        Train("--wd-exclude", "all", "--name", "x").MustFail(2, "'all'", "open_clip and none");
+        Train("--zeroshot-classes", "x", "--name", "x").MustFail(1, "--zeroshot-data");
+        Train("--accum-freq", "0", "--name", "x").MustFail(2, "--accum-freq", "at least 1");
+        Assert.That(Directory.Exists(_run.Folder.At("x")), Is.False);
+    }
+
+    [Test]
+    public void Time_that_is_nearly_up_ends_the_run_with_exit_0_and_a_checkpoint()
+    {
+        var run = Train("--max-time", "1s", "--name", "short");
+        Assert.That((run.ExitCode, run.Error), Is.EqualTo((0, "")));
+        Assert.That(run.Output, Does.Contain("Stopped after step 1 of 15, before --max-time is up; --resume latest goes on.").And.Contain("step_1"));
+    }
+
     [Test]
     public void A_caption_that_is_too_long_is_counted_or_with_strict_an_error()
     {

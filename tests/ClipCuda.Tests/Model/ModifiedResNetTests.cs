@@ -22,6 +22,7 @@ public sealed class ModifiedResNetTests
         Assert.That(model.Statistics.BatchesTracked.Values, Is.All.Zero);
         foreach (string name in model.Statistics.Names) Assert.That(model.Statistics[name].ToArray(), Is.All.EqualTo(Fresh(name)), name);
         model.EncodeImage(tape, pixels, training: true);
+        model.CountBatch();
         Assert.That(model.Statistics.BatchesTracked.Values, Is.All.EqualTo(1));
         foreach (string name in model.Statistics.Names) Assert.That(model.Statistics[name].ToArray(), Has.None.EqualTo(Fresh(name)), name);
 

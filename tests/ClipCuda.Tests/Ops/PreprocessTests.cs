@@ -8,6 +8,7 @@ public sealed class PreprocessTests
 
     [TestCase("cpu", 2)]
     [TestCase("cpu:check", 2)]
+    [OnEveryDevice]
     public void A_batch_of_any_sizes_is_equal_to_the_byte(string engine, int threads)
     {
         const int Size = 13;
@@ -41,6 +42,7 @@ public sealed class PreprocessTests
     }
 
     [Test]
+    [OnEveryDevice]
     public void A_second_batch_allocates_nothing()
     {
         using var device = OpDevices.Open("cpu", 1);
@@ -65,6 +67,7 @@ public sealed class PreprocessTests
     }
 
     [Test]
+    [OnEveryDevice]
     public void A_crop_outside_its_image_is_refused()
     {
         using var device = OpDevices.Open("cpu", 1);
