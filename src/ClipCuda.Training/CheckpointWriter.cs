@@ -17,20 +17,27 @@ internal sealed class CheckpointWriter(CheckpointFolders folders, TrainingSnapsh
     /// <summary>The step of the checkpoint that was written or begun last; -1 before the first.</summary>
     public long Step { get; private set; } = -1;
 
+    /// <summary>How many have been begun.</summary>
+    public int Count { get; private set; }
+
+    /// <summary>How long the training has waited for copies, and for one that was still being written when the next was due.</summary>
+    public TimeSpan Waited { get; private set; }
+
     /// <summary>Whether one could not be written.</summary>
     public bool Failed { get; private set; }
 
     /// <summary>Copies what is to be saved and begins to write it.</summary>
     public void Begin(TrainingState state)
     {
-        Wait();
         long began = Stopwatch.GetTimestamp();
+        Wait();
+        long copying = Stopwatch.GetTimestamp();
         snapshot.Take(state);
-        Step = state.Step;
+        (Step, Count, Waited) = (state.Step, Count + 1, Waited + Stopwatch.GetElapsedTime(began));
         _writing = Task.Run(() =>
         {
             folders.Save(state.Name, state.Score, snapshot.Write);
-            var took = Stopwatch.GetElapsedTime(began);
+            var took = Stopwatch.GetElapsedTime(copying);
             if (took > _longest) _longest = took;
         });
     }

@@ -136,8 +136,12 @@ public sealed class Trainer : IDisposable
         try
         {
             _progress.Begin(_options.Epochs, _state.StepsPerEpoch, _state.Step);
+            long began = Stopwatch.GetTimestamp();
             bool finished = TrainFromHere(stop);
+            var trained = Stopwatch.GetElapsedTime(began);
             _writer.Wait();
+            if (_notFinite.Total > 0) Note($"{_notFinite.Total:N0} of {_state.Step:N0} steps were skipped, because the loss or a gradient was not finite");
+            _folder.Log.Info($"Checkpoints: {_writer.Count} written; the training waited {_writer.Waited.TotalSeconds:F3} s for them, {_writer.Waited / trained:P2} of its time");
             if (!finished) Note($"Stopped after step {_state.Step} of {_learningRates.Steps}, before --max-time is up; --resume latest goes on.");
             return new TrainingSummary(_folder.Path, _folder.Checkpoints.Last, _folder.Checkpoints.Best, _lastEvaluation, finished);
         }

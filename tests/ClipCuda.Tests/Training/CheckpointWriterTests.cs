@@ -41,7 +41,7 @@ public sealed class CheckpointWriterTests
         writer.Begin(State(4));
         _model.Parameters["visual.proj"].Upload([.. before.Select(_ => 0f)]);
         writer.Wait();
-        Assert.That((writer.Step, writer.Failed, writer.Longest > TimeSpan.Zero), Is.EqualTo((4L, false, true)));
+        Assert.That((writer.Step, writer.Count, writer.Failed, writer.Longest > TimeSpan.Zero, writer.Waited > TimeSpan.Zero), Is.EqualTo((4L, 1, false, true, true)));
         using (var file = SafetensorsFile.Open(_folder.At($"step_4/{Checkpoint.WeightsFile}"))) Numbers.AssertSameBits(file.ReadFloats("visual.proj"), before, "weights");
         using (var file = SafetensorsFile.Open(_folder.At($"step_4/{TrainingSnapshot.OptimizerFile}"))) Numbers.AssertSameBits(file.ReadFloats("exp_avg.visual.proj"), [.. before.Select(value => value + 1)], "moments");
     }

@@ -34,6 +34,20 @@ public sealed class NotFiniteStepsTests
     }
 
     [Test]
+    public void Many_skipped_steps_make_few_lines()
+    {
+        using var tiny = new TinyModel();
+        var steps = new NotFiniteSteps(tiny.Model, most: 2);
+        var shown = new List<long>();
+        for (long step = 1; step <= 600; step += 2)
+        {
+            if (steps.Add(step, "the loss is NaN") is not null) shown.Add(steps.Total);
+            steps.Add(step + 1, null);
+        }
+        Assert.That(shown, Is.EqualTo(new long[] { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 100, 200, 300 }));
+    }
+
+    [Test]
     public void The_first_number_that_is_not_finite_is_found()
     {
         Assert.That(NotFiniteSteps.FirstIn([1, float.MaxValue, -0f]), Is.Null);
