@@ -1,6 +1,7 @@
 # Verbs: kernels [--nvcc] (CUDA to PTX), build, build managedcuda (the optional second CUDA binding), test, bench [filter] [--quick] (against libtorch), fuzz [count] [seed]
 # (random programs, compiler against interpreter; damaged weights, configurations and texts), mutate [kernel] [most] (altered kernels, which their tests must
-# notice), faults (every driver call of a run fails once), counters (what kernels ask of memory, to kernels/README.md). Only `kernels` needs more than the .NET SDK. The same as build.sh.
+# notice), faults (every driver call of a run fails once), crash [count] [seed] (runs are killed
+# and resumed), soak [steps] (a long run's memory), counters (what kernels ask of memory, to kernels/README.md). Only `kernels` needs more than the .NET SDK. The same as build.sh.
 $ErrorActionPreference = 'Stop'
 Set-Location $PSScriptRoot
 
@@ -65,6 +66,19 @@ if ($args.Count -gt 0 -and $args[0] -ceq 'mutate') {
     exit $LASTEXITCODE
 }
 
+if ($args.Count -gt 0 -and $args[0] -ceq 'crash') {
+    $env:CLIPCUDA_CRASH = $args.Count -gt 1 ? $args[1] : 200
+    $env:CLIPCUDA_CRASH_SEED = $args.Count -gt 2 ? $args[2] : 1
+    dotnet test tests/ClipCuda.Tests -c Release --filter FullyQualifiedName~CrashTests --logger 'console;verbosity=detailed'
+    exit $LASTEXITCODE
+}
+
+if ($args.Count -gt 0 -and $args[0] -ceq 'soak') {
+    $env:CLIPCUDA_SOAK = $args.Count -gt 1 ? $args[1] : 10000
+    dotnet test tests/ClipCuda.Tests -c Release --filter FullyQualifiedName~SoakTests --logger 'console;verbosity=detailed'
+    exit $LASTEXITCODE
+}
+
 if ($args.Count -gt 1 -and "$($args[0]) $($args[1])" -ceq 'build managedcuda') {
     # A plug-in that ClipCuda.sln does not know; it is copied beside the program and the tests.
     dotnet build ClipCuda.sln -c Release
@@ -79,7 +93,7 @@ switch -Exact ("$args") {
     'build' { dotnet build ClipCuda.sln; exit $LASTEXITCODE }
     'test' { dotnet test; exit $LASTEXITCODE }
     default {
-        [Console]::Error.WriteLine('usage: ./build.ps1 kernels [--nvcc] | build [managedcuda [-p:ManagedCudaPath=FOLDER]] | test | bench [filter] [--quick] [--output FOLDER] | fuzz [count] [seed] | mutate [kernel] [most] | faults | counters')
+        [Console]::Error.WriteLine('usage: ./build.ps1 kernels [--nvcc] | build [managedcuda [-p:ManagedCudaPath=FOLDER]] | test | bench [filter] [--quick] [--output FOLDER] | fuzz [count] [seed] | mutate [kernel] [most] | faults | crash [count] [seed] | soak [steps] | counters')
         exit 2
     }
 }

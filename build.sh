@@ -2,7 +2,7 @@
 # Verbs: kernels [--nvcc] (CUDA to PTX), build, build managedcuda (the optional second CUDA binding), test, bench [filter] [--quick] (against libtorch),
 # fuzz [count] [seed] (random programs, compiler against interpreter; damaged weights, configurations and texts),
 # mutate [kernel] [most] (altered kernels, which their tests must notice), faults (every driver call of a run fails once),
-# counters (what kernels ask of memory, to kernels/README.md).
+# crash [count] [seed] (runs are killed and resumed), soak [steps] (a long run's memory), counters (what kernels ask of memory, to kernels/README.md).
 # Only `kernels` needs more than the .NET SDK.
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -51,10 +51,12 @@ case "${1:-} ${2:-}" in
         CLIPCUDA_MUTATE=${2:-all} CLIPCUDA_MUTATE_MOST=${3:-} dotnet test tests/ClipCuda.Tests -c Release --filter FullyQualifiedName~All_mutants --logger "console;verbosity=normal"
         ;;
     "faults ") CLIPCUDA_FAULTS=all dotnet test -c Release --filter FullyQualifiedName~FaultTests --logger "console;verbosity=detailed" ;;
+    "crash "*) CLIPCUDA_CRASH=${2:-200} CLIPCUDA_CRASH_SEED=${3:-1} dotnet test tests/ClipCuda.Tests -c Release --filter FullyQualifiedName~CrashTests --logger "console;verbosity=detailed" ;;
+    "soak "*) CLIPCUDA_SOAK=${2:-10000} dotnet test tests/ClipCuda.Tests -c Release --filter FullyQualifiedName~SoakTests --logger "console;verbosity=detailed" ;;
     "counters ") CLIPCUDA_COUNTERS=write dotnet test tests/ClipCuda.Tests -c Release --filter FullyQualifiedName~KernelTableTests ;;
     "bench "*) dotnet run -c Release --project tests/ClipCuda.Benchmarks -- "${@:2}" ;;
     *)
-        echo "usage: ./build.sh kernels [--nvcc] | build [managedcuda [-p:ManagedCudaPath=FOLDER]] | test | bench [filter] [--quick] [--output FOLDER] | fuzz [count] [seed] | mutate [kernel] [most] | faults | counters" >&2
+        echo "usage: ./build.sh kernels [--nvcc] | build [managedcuda [-p:ManagedCudaPath=FOLDER]] | test | bench [filter] [--quick] [--output FOLDER] | fuzz [count] [seed] | mutate [kernel] [most] | faults | crash [count] [seed] | soak [steps] | counters" >&2
         exit 2
         ;;
 esac

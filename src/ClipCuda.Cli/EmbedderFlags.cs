@@ -88,22 +88,6 @@ internal sealed class OpenedModel : IDisposable
         return classifier;
     }
 
-    /// <summary>Each image that can be read, by its place in the list, with its similarities to all classes.</summary>
-    /// <param name="loader">Reads <paramref name="paths"/>.</param>
-    public IEnumerable<(int Image, ArraySegment<float> Similarities)> Similarities(ZeroShotClassifier classifier, ImageLoader loader, IReadOnlyList<string> paths)
-    {
-        int classes = classifier.Classes.Count;
-        foreach (var batch in loader.Batches())
-        {
-            using (batch)
-            {
-                int[] indices = batch.SampleIndices.ToArray();
-                float[] similarities = classifier.Similarities(Embedder.Images(batch, i => $"image '{paths[indices[i]]}'"));
-                for (int i = 0; i < indices.Length; i++) yield return (indices[i], new ArraySegment<float>(similarities, i * classes, classes));
-            }
-        }
-    }
-
     public void Dispose()
     {
         Embedder.Dispose();

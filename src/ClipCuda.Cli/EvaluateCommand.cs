@@ -119,7 +119,7 @@ internal sealed class EvaluateCommand
         var progress = new ProgressLines(notes, images.Paths.Count, "classified");
         int done = 0;
         progress.Report(done);
-        foreach (var (image, similarities) in model.Similarities(classifier, loader, images.Paths))
+        foreach (var (image, similarities) in classifier.Similarities(loader, images.Paths))
         {
             counter.Add(similarities, images.Labels[image]);
             progress.Report(++done);

@@ -98,7 +98,7 @@ internal sealed class InferenceCommand
     {
         var images = new List<ClassifiedImage>();
         var known = classifier.Classes.ToHashSet(StringComparer.Ordinal);
-        foreach (var (image, similarities) in model.Similarities(classifier, loader, paths))
+        foreach (var (image, similarities) in classifier.Similarities(loader, paths))
         {
             string? label = truth?[image];
             var best = classifier.Best(similarities, topK);

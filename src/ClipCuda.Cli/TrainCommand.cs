@@ -11,6 +11,8 @@ namespace ClipCuda.Cli;
 /// </summary>
 internal sealed class TrainCommand
 {
+    private const string DefaultLogs = "logs";
+
     private readonly Option<string?> _trainCsv = Text("--train-csv", "file", "training data: a CSV file with the columns image_path and caption (default: the bundled drawings)");
     private readonly Option<string?> _valCsv = Text("--val-csv", "file", "data for the evaluation after epochs (default: none, or the bundled drawings')");
     private readonly Option<string?> _imgRoot = Text("--img-root", "folder", "what image paths are relative to (default: the folder of the CSV file)");
@@ -22,6 +24,13 @@ internal sealed class TrainCommand
     private readonly Option<float?> _beta2 = NumberOption.Real("--beta2", "decay of AdamW's second moment", limit: 1);
     private readonly Option<float?> _eps = NumberOption.Real("--eps", "epsilon of AdamW", positive: true);
     private readonly Option<float?> _gradClipNorm = NumberOption.Real("--grad-clip-norm", "largest norm of the gradients; 0 does not clip");
+    private readonly Option<WeightDecayScope?> _wdExclude = WdExcludeOption();
+    private readonly Option<LearningRateSchedule?> _lrScheduler = LrSchedulerOption();
+    private readonly Option<int?> _epochsCooldown = NumberOption.Whole("--epochs-cooldown", "epochs at the end over which const-cooldown and wsd come down (default for wsd: a fifth of the run)", least: 1);
+    private readonly Option<float?> _lrCooldownEnd = NumberOption.Real("--lr-cooldown-end", "learning rate that the cooldown comes down to (default: 0)");
+    private readonly Option<float?> _lrCooldownPower = NumberOption.Real("--lr-cooldown-power", "power of what is left of const-cooldown's cooldown (default: 1, a straight line)", positive: true);
+    private readonly Option<int?> _accumFreq = NumberOption.Whole("--accum-freq", "batches that make one step: its gradients are those of one batch as large, in the memory of a small one (default: 1)", least: 1);
+    private readonly Option<int?> _maxNotFiniteSteps = NumberOption.Whole("--max-not-finite-steps", "steps in a row with a loss or gradient that is not finite, which end the run; fewer are skipped (default: 5)", least: 1);
     private readonly Option<int?> _warmup = NumberOption.Whole("--warmup", "steps over which the learning rate rises", least: 0);
     private readonly Option<int?> _seed = NumberOption.Whole("--seed", "seed of weights, order, captions and crops", least: 0);
     private readonly Option<Preset?> _preset = PresetOption();
@@ -34,7 +43,16 @@ internal sealed class TrainCommand
     private readonly Option<string?> _name = Text("--name", "name", "name of the run's folder (default: date, time and model)");
     private readonly Option<int?> _logEveryNSteps = NumberOption.Whole("--log-every-n-steps", "steps from one line of the log to the next (default: 10)", least: 1);
     private readonly Option<int?> _valFrequency = NumberOption.Whole("--val-frequency", "epochs from one evaluation to the next (default: 1)", least: 1);
-    private readonly Option<int?> _saveFrequency = NumberOption.Whole("--save-frequency", "epochs from one checkpoint to the next; the last and the best are kept (default: 1)", least: 1);
+    private readonly Option<int?> _valSteps = NumberOption.Whole("--val-steps", "steps from one evaluation to the next, besides those after epochs", least: 1);
+    private readonly Option<string?> _zeroShotData = Text("--zeroshot-data", "folder", "images that evaluations classify by their classes' names, in a folder for each class");
+    private readonly Option<string?> _zeroShotClasses = Text("--zeroshot-classes", "file", "names of these classes, one a line, in the order of the folders' names (default: the folders' names)");
+    private readonly Option<int?> _saveFrequency = NumberOption.Whole("--save-frequency", "epochs from one checkpoint to the next (default: 1)", least: 1);
+    private readonly Option<int?> _saveSteps = NumberOption.Whole("--save-steps", "steps from one checkpoint to the next, besides those after epochs", least: 1);
+    private readonly Option<int?> _keep = NumberOption.Whole("--keep", "how many of the last checkpoints are kept, besides the best by recall (default: 1)", least: 1);
+    private readonly Option<TimeSpan?> _maxTime = DurationOption.Create("--max-time", "save a checkpoint and end, with exit code 0, before that time is up: 11h30m, 11:30:00");
+    private readonly Option<string?> _resume = Text("--resume", "latest|path", "go on with a run: the one of --name (without: the last in --logs), or a run's folder or checkpoint by path; with its settings unless flags change them");
+    private readonly Option<bool> _overwrite = new("--overwrite") { Description = "replace the run's folder if it exists" };
+    private readonly Option<string?> _config = Text("--config", "file", "settings by a JSON file, such as the config.json of a run; flags win");
     private readonly Option<string?> _pretrained = Text("--pretrained", "path", "weights to begin with: an open_clip or Hugging Face folder, or a safetensors file; without --model-name the model is theirs", "--finetune");
     private readonly Option<bool> _lockImage = new("--lock-image") { Description = "keep the image tower as it is" };
     private readonly Option<bool> _lockText = new("--lock-text") { Description = "keep the text tower as it is" };
@@ -48,31 +66,54 @@ internal sealed class TrainCommand
         var command = new Command("train", "Train a model; without arguments a small one on the bundled drawings.")
         {
             train._trainCsv, train._valCsv, train._imgRoot, train._epochs, train._batchSize, train._lr, train._weightDecay, train._beta1, train._beta2,
-            train._eps, train._gradClipNorm, train._warmup, train._seed, train._pretrained, train._lockImage, train._lockText, train._preset,
+            train._eps, train._wdExclude, train._gradClipNorm, train._warmup, train._lrScheduler, train._epochsCooldown, train._lrCooldownEnd, train._lrCooldownPower,
+            train._accumFreq, train._maxNotFiniteSteps, train._seed, train._pretrained, train._lockImage, train._lockText, train._preset,
         };
         train._model.AddTo(command);
-        foreach (var option in new Option[] { train._workers, train._threads, train._device, train._tf32, train._logs, train._name, train._logEveryNSteps, train._valFrequency, train._saveFrequency, train._strict })
+        foreach (var option in new Option[]
+        {
+            train._workers, train._threads, train._device, train._tf32, train._logs, train._name, train._resume, train._overwrite, train._config, train._logEveryNSteps, train._valFrequency,
+            train._valSteps, train._zeroShotData, train._zeroShotClasses, train._saveFrequency, train._saveSteps, train._keep, train._maxTime, train._strict,
+        })
+        {
             command.Add(option);
+        }
+        command.Validators.Add(result =>
+        {
+            if (result.GetResult(train._resume) is not null && result.GetResult(train._overwrite) is not null) result.AddError("--resume goes on with a run and --overwrite deletes it; give one of them.");
+        });
         command.SetAction(train.Run);
         return command;
     }
 
     private int Run(ParseResult parsed)
     {
-        var options = Options(parsed);
         var output = parsed.InvocationConfiguration.Output;
+        var resumed = parsed.GetValue(_resume) is { } resume ? ResumedRun.Find(resume, parsed.GetValue(_logs) ?? DefaultLogs, parsed.GetValue(_name)) : null;
+        string? config = parsed.GetValue(_config) ?? resumed?.Config;
+        var merged = config is null ? parsed : TrainConfig.Merge(parsed, config);
+        var options = Options(merged);
+        if (resumed is not null) options = options with { Mode = RunMode.Resume, Logs = resumed.Logs, Name = resumed.Name, ResumeFrom = resumed.Checkpoint };
+        if (Trainer.FinishedAt(options) is { } finished)
+        {
+            output.WriteLine($"The run '{Path.Combine(options.Logs, options.Name!)}' is finished: nothing is left of {options.Epochs} epochs. Its last checkpoint is '{finished}'; to train on, raise --epochs.");
+            return 0;
+        }
+        options = TrainConfig.Describe(options, merged, parsed, config);
         bool live = ReferenceEquals(output, Console.Out) && !Console.IsOutputRedirected;
         var console = new TrainingConsole(output, live, options.LogEveryNSteps);
-        using var stop = new StopSignals(() => console.Note("Stopping after this step; once more stops at once."));
+        using var stop = new StopSignals(() => console.Note("Stopping after this step, with a checkpoint; once more stops at once."));
+        string? run = null;
         try
         {
             using var trainer = new Trainer(options, console);
+            run = trainer.Folder;
             console.Finish(console.Show(() => trainer.Run(stop.Token)));
             return 0;
         }
         catch (OperationCanceledException) when (stop.Token.IsCancellationRequested)
         {
-            output.WriteLine("Stopped; the checkpoints of the epochs done are kept.");
+            output.WriteLine(!Directory.Exists(run) ? "Stopped before the first step." : $"Stopped; go on with: train --resume {run}");
             return stop.ExitCode;
         }
     }
@@ -105,17 +146,31 @@ internal sealed class TrainCommand
             Beta2 = parsed.GetValue(_beta2) ?? options.Beta2,
             Epsilon = parsed.GetValue(_eps) ?? options.Epsilon,
             GradClipNorm = parsed.GetValue(_gradClipNorm) ?? options.GradClipNorm,
+            WeightDecayScope = parsed.GetValue(_wdExclude) ?? options.WeightDecayScope,
             Warmup = parsed.GetValue(_warmup) ?? options.Warmup,
+            Schedule = parsed.GetValue(_lrScheduler) ?? options.Schedule,
+            CooldownEpochs = parsed.GetValue(_epochsCooldown),
+            CooldownEnd = parsed.GetValue(_lrCooldownEnd) ?? options.CooldownEnd,
+            CooldownPower = parsed.GetValue(_lrCooldownPower) ?? options.CooldownPower,
+            AccumFreq = parsed.GetValue(_accumFreq) ?? options.AccumFreq,
+            MaxNotFiniteSteps = parsed.GetValue(_maxNotFiniteSteps) ?? options.MaxNotFiniteSteps,
             Seed = parsed.GetValue(_seed) ?? options.Seed,
             Workers = parsed.GetValue(_workers) ?? options.Workers,
             Threads = parsed.GetValue(_threads) ?? options.Threads,
             Device = parsed.GetValue(_device)!,
             Tf32 = parsed.GetValue(_tf32),
-            Logs = parsed.GetValue(_logs) ?? options.Logs,
+            Logs = parsed.GetValue(_logs) ?? DefaultLogs,
             Name = parsed.GetValue(_name),
             LogEveryNSteps = parsed.GetValue(_logEveryNSteps) ?? options.LogEveryNSteps,
             ValFrequency = parsed.GetValue(_valFrequency) ?? options.ValFrequency,
+            ValSteps = parsed.GetValue(_valSteps) ?? options.ValSteps,
+            ZeroShotData = parsed.GetValue(_zeroShotData),
+            ZeroShotClasses = parsed.GetValue(_zeroShotClasses),
             SaveFrequency = parsed.GetValue(_saveFrequency) ?? options.SaveFrequency,
+            SaveSteps = parsed.GetValue(_saveSteps) ?? options.SaveSteps,
+            Keep = parsed.GetValue(_keep) ?? options.Keep,
+            MaxTime = parsed.GetValue(_maxTime),
+            Mode = parsed.GetValue(_overwrite) ? RunMode.Overwrite : RunMode.New,
             Strict = parsed.GetValue(_strict),
         };
     }
@@ -142,6 +197,39 @@ internal sealed class TrainCommand
             {
                 result.AddError(e.Message);
                 return null;
+            }
+        },
+    };
+
+    private static Option<LearningRateSchedule?> LrSchedulerOption() => new("--lr-scheduler")
+    {
+        Description = $"learning rate after the warm-up: {string.Join(", ", TrainingOptions.ScheduleNames.Values)} (default: cosine)",
+        HelpName = "name",
+        CustomParser = result =>
+        {
+            foreach (var (schedule, name) in TrainingOptions.ScheduleNames)
+            {
+                if (name == result.Tokens[0].Value) return schedule;
+            }
+            result.AddError($"There is no schedule '{result.Tokens[0].Value}'; there are {string.Join(", ", TrainingOptions.ScheduleNames.Values)}.");
+            return null;
+        },
+    };
+
+    private static Option<WeightDecayScope?> WdExcludeOption() => new("--wd-exclude")
+    {
+        Description = "what weight decay leaves alone: open_clip (biases, norms, class token and temperature; the same without a value) or none (default: the preset's)",
+        HelpName = "rule",
+        Arity = ArgumentArity.ZeroOrOne,
+        CustomParser = result =>
+        {
+            switch (result.Tokens is [var token] ? token.Value : "open_clip")
+            {
+                case "open_clip": return WeightDecayScope.Matrices;
+                case "none": return WeightDecayScope.All;
+                case var other:
+                    result.AddError($"There is no rule '{other}' for --wd-exclude; there are open_clip and none.");
+                    return null;
             }
         },
     };

@@ -15,8 +15,8 @@ internal sealed class TrainingConsole : ITrainingProgress
     private readonly int _logEveryNSteps;
     private readonly Stopwatch _time = new();
     private ProgressTask? _task;
-    private int _epochs;
-    private long _steps;
+    private int _epochs, _stepsPerEpoch;
+    private long _steps, _stepsBefore;
 
     // Columns of a terminal: what the numbers beside the bar take at most, and the bar's own.
     private const int NumbersWidth = 76, LeastBarWidth = 4, MostBarWidth = 40;
@@ -58,9 +58,9 @@ internal sealed class TrainingConsole : ITrainingProgress
         else _output.WriteLine(line);
     }
 
-    public void Begin(int epochs, int stepsPerEpoch)
+    public void Begin(int epochs, int stepsPerEpoch, long stepsDone)
     {
-        (_epochs, _steps) = (epochs, (long)epochs * stepsPerEpoch);
+        (_epochs, _stepsPerEpoch, _steps, _stepsBefore) = (epochs, stepsPerEpoch, (long)epochs * stepsPerEpoch, stepsDone);
         _time.Restart();
         if (_task is null) return;
         _task.MaxValue = _steps;
@@ -80,23 +80,28 @@ internal sealed class TrainingConsole : ITrainingProgress
         }
     }
 
-    public void Evaluation(int epoch, RetrievalReport report, TimeSpan duration) =>
-        Note($"epoch {epoch}/{_epochs} evaluated: loss {report.Loss:F3}, R@1/5/10 image→text {Percent(report.ImageToText)} %, text→image {Percent(report.TextToImage)} % ({duration.TotalSeconds:F1} s)");
+    public void Evaluation(int epoch, long step, RetrievalReport report, TimeSpan duration) =>
+        Note($"{At(epoch, step)} evaluated: loss {report.Loss:F3}, R@1/5/10 image→text {Percent(report.ImageToText)} %, text→image {Percent(report.TextToImage)} % ({duration.TotalSeconds:F1} s)");
+
+    public void ZeroShot(int epoch, long step, ClassificationReport report, TimeSpan duration) =>
+        Note($"{At(epoch, step)} zero-shot: top-1 {100 * report.Acc1:F1} %{(report.Acc5 is { } acc5 ? $", top-5 {100 * acc5:F1} %" : "")} of {report.Images:N0} images in {report.Classes:N0} classes ({duration.TotalSeconds:F1} s)");
 
     /// <summary>The last evaluation as a table, how long it took, and where the results are.</summary>
     public void Finish(TrainingSummary summary)
     {
         if (summary.Evaluation is { } report) _console.Write(RetrievalTable.Of(report));
-        _output.WriteLine($"Trained in {Duration(_time.Elapsed)}.");
+        _output.WriteLine($"{(summary.Finished ? "Trained in" : "Stopped after")} {Duration(_time.Elapsed)}.");
         _output.WriteLine($"Results: {summary.Folder} (metrics.csv, out.log, params.txt)");
         _output.WriteLine($"Checkpoint: {summary.LastCheckpoint}" + (summary.BestCheckpoint is { } best && best != summary.LastCheckpoint ? $" (best: {best})" : ""));
     }
 
     private string Line(StepReport step)
     {
-        var left = _time.Elapsed / step.Step * (_steps - step.Step);
+        var left = _time.Elapsed / (step.Step - _stepsBefore) * (_steps - step.Step);
         return $"epoch {step.Epoch}/{_epochs} step {step.Step}/{_steps} loss {step.Loss:F3} scale {step.LogitScale:F1} {step.SamplesPerSecond:F0}/s wait {step.DataSeconds:F2}s ETA {Duration(left)}";
     }
+
+    private string At(int epoch, long step) => $"epoch {epoch}/{_epochs}{(step == (long)epoch * _stepsPerEpoch ? "" : $" step {step}/{_steps}")}";
 
     private static string Percent(Recall recall) => $"{100 * recall.At1:F1}/{100 * recall.At5:F1}/{100 * recall.At10:F1}";
 

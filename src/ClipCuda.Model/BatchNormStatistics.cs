@@ -45,7 +45,7 @@ public sealed class BatchNormStatistics : IDisposable
     public void SetBatchesTracked(string name, long count) => _counts[name] = _counts.ContainsKey(name) ? count : throw new KeyNotFoundException($"The model counts no '{name}'.");
 
     /// <summary>The running mean or variance of that name, or null.</summary>
-    internal Tensor? Find(string name) => _values?.Find(name);
+    public Tensor? Find(string name) => _values?.Find(name);
 
     /// <summary>Takes over a tensor of a checkpoint, if it is one of the statistics.</summary>
     internal void Take(WeightTensor tensor)

@@ -14,16 +14,20 @@ public static class Checkpoint
 
     /// <summary>Writes a model into a folder, which is made if need be.</summary>
     /// <param name="facts">What else <c>clipcuda.json</c> shall say, such as epoch and step.</param>
-    public static void Save(string folder, ClipModel model, IReadOnlyDictionary<string, long>? facts = null)
+    public static void Save(string folder, ClipModel model, IReadOnlyDictionary<string, long>? facts = null) =>
+        Save(folder, model.Config, name => WeightTensor.Of(name, model.Statistics.Find(name) ?? model.Parameters[name]), model.Statistics.BatchesTracked, facts);
+
+    /// <summary>Writes a model of which somebody holds a copy.</summary>
+    /// <param name="weights">Gives a parameter or a running statistic by its name.</param>
+    /// <param name="batchesTracked"><see cref="BatchNormStatistics.BatchesTracked"/>.</param>
+    /// <inheritdoc cref="Save(string, ClipModel, IReadOnlyDictionary{string, long}?)"/>
+    public static void Save(
+        string folder, ClipConfig config, Func<string, WeightTensor> weights, IReadOnlyDictionary<string, long> batchesTracked, IReadOnlyDictionary<string, long>? facts = null)
     {
-        var (parameters, statistics) = (model.Parameters, model.Statistics);
-        WeightsExport.ToOpenClip(folder, model.Config, [
-            .. WeightMatch.Complete(model.Config, name => WeightTensor.Of(name, statistics.Find(name) ?? parameters[name])),
-            .. statistics.BatchesTracked.Select(count => WeightTensor.Count(count.Key, count.Value)),
-        ]);
+        WeightsExport.ToOpenClip(folder, config, [.. WeightMatch.Complete(config, weights), .. batchesTracked.Select(count => WeightTensor.Count(count.Key, count.Value))]);
         JsonFile.Write(Path.Combine(folder, OwnFile), writer =>
         {
-            writer.WriteBoolean("qkv_bias", model.Config.QkvBias);
+            writer.WriteBoolean("qkv_bias", config.QkvBias);
             foreach (var (key, value) in facts ?? new Dictionary<string, long>()) writer.WriteNumber(key, value);
         });
     }

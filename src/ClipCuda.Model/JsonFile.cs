@@ -3,7 +3,7 @@ using System.Text.Json;
 namespace ClipCuda.Model;
 
 /// <summary>JSON files that nobody vouches for: what cannot be read is an <see cref="InvalidDataException"/> that names the file.</summary>
-internal static class JsonFile
+public static class JsonFile
 {
     /// <summary>No configuration is as long as this; a file that is would only take memory.</summary>
     private const long MaxBytes = 16 << 20;

@@ -40,6 +40,9 @@ public sealed class WeightTensor
 
     public static WeightTensor Of(string name, int[] shape, Func<float[]> values) => new(name, "F32", shape, take => take(MemoryMarshal.AsBytes(values().AsSpan())));
 
+    /// <summary>Numbers that are on the host already.</summary>
+    public static WeightTensor Of(string name, int[] shape, ReadOnlyMemory<float> values) => new(name, "F32", shape, take => take(MemoryMarshal.AsBytes(values.Span)));
+
     /// <summary>An I64 of shape [], in which PyTorch counts batches.</summary>
     public static WeightTensor Count(string name, long count) => new(name, "I64", [], take => take(BitConverter.GetBytes(count)));
 

@@ -29,8 +29,20 @@ public sealed class AdamW : IDisposable
         device.Clear(_second.Start, bytes);
     }
 
-    /// <summary>Steps taken so far.</summary>
-    public int StepCount { get; private set; }
+    /// <summary>Steps taken so far; set when a run goes on from a checkpoint.</summary>
+    public int StepCount { get; set; }
+
+    /// <summary>The decaying means of a trained parameter's gradient and of its square, on the device, of the parameter's shape: what a checkpoint keeps.</summary>
+    /// <exception cref="KeyNotFoundException">There is no such parameter.</exception>
+    /// <exception cref="ArgumentException">It is frozen.</exception>
+    public (Tensor First, Tensor Second) Moments(string name)
+    {
+        var parameter = _parameters[name];
+        if (!parameter.NeedsGradient) throw new ArgumentException($"'{name}' is frozen and has no moments.", nameof(name));
+        return (At(_first), At(_second));
+
+        Tensor At(DeviceBuffer moments) => new(_parameters.Device, moments.At(parameter.Data.Offset), DataType.Float32, parameter.Shape);
+    }
 
     /// <summary>Updates every parameter from its gradient, which stays as it is.</summary>
     /// <param name="clip"><see cref="GradientNorm.Result"/>.</param>

@@ -55,6 +55,14 @@ public sealed class Tensor
     /// <summary>Copies a tensor to the host; waits for the device.</summary>
     public float[] ToArray() => ToArray<float>(DataType.Float32);
 
+    /// <summary>Copies a tensor into memory of the caller's, of as many elements; waits for the device.</summary>
+    public void CopyTo(Span<float> values)
+    {
+        CheckType(DataType.Float32);
+        if (values.Length != Elements) throw new ArgumentException($"{values.Length} values do not hold shape {ShapeText}.", nameof(values));
+        if (Elements > 0) Device.CopyToHost(Data, MemoryMarshal.AsBytes(values));
+    }
+
     /// <inheritdoc cref="ToArray()"/>
     public int[] ToInt32Array() => ToArray<int>(DataType.Int32);
 

@@ -10,17 +10,22 @@ public sealed class Embedder : IDisposable
 {
     private readonly ClipModel _model;
     private readonly ClipTokenizer _tokenizer;
+    private readonly bool _owns;
 
     /// <param name="model">Stays the caller's.</param>
     /// <exception cref="ArgumentException">The model's vocabulary is smaller than the tokenizer's.</exception>
     public Embedder(ClipModel model, ClipTokenizer tokenizer)
+        : this(
+            model, tokenizer, new Tape(model.Parameters.Device, recording: false),
+            new Preprocess(model.Parameters.Device, model.Config.Vision.ImageSize, Preprocess.ClipMean, Preprocess.ClipDeviation)) => _owns = true;
+
+    /// <param name="tape">Stays the caller's, and so does the preprocessing; nothing else may be on it.</param>
+    /// <inheritdoc cref="Embedder(ClipModel, ClipTokenizer)"/>
+    internal Embedder(ClipModel model, ClipTokenizer tokenizer, Tape tape, Preprocess preprocess)
     {
         if (model.Config.Text.VocabSize < tokenizer.VocabularySize)
             throw new ArgumentException($"The model's vocabulary of {model.Config.Text.VocabSize} is smaller than the tokenizer's {tokenizer.VocabularySize}; it was not trained on CLIP's tokens.");
-        (_model, _tokenizer) = (model, tokenizer);
-        var device = model.Parameters.Device;
-        Tape = new Tape(device, recording: false);
-        Preprocess = new Preprocess(device, model.Config.Vision.ImageSize, Preprocess.ClipMean, Preprocess.ClipDeviation);
+        (_model, _tokenizer, Tape, Preprocess) = (model, tokenizer, tape, preprocess);
         LogitScale = MathF.Exp(model.LogitScale.ToArray()[0]);
     }
 
@@ -72,6 +77,7 @@ public sealed class Embedder : IDisposable
 
     public void Dispose()
     {
+        if (!_owns) return;
         Preprocess.Dispose();
         Tape.Dispose();
     }

@@ -45,9 +45,9 @@ public sealed class MemoryEstimate
     /// <summary>The rest: loaders, a checkpoint on its way to the disk, and what computes.</summary>
     internal long HostBytes(int batchSize)
     {
-        long hostBatch = (long)(BufferSlack * batchSize * _width * _height * 3);
+        long hostBatch = (long)(BufferSlack * batchSize * _options.AccumFreq * _width * _height * 3);
         long loaders = (_valImages > 0 ? 2 : 1) * (_options.Workers + 2L) * hostBatch;
-        long checkpoint = Parameters * sizeof(float);
+        long checkpoint = 3 * Parameters * sizeof(float); // the copy that is written: weights and two moments
         return loaders + checkpoint + WorkspaceBytes;
     }
 
@@ -93,12 +93,12 @@ public sealed class MemoryEstimate
     {
         using var device = new MeasuringDevice();
         using var model = new ClipModel(device, _options.Model, _options.WeightDecayScope, _options.Frozen);
-        using var step = new TrainingStep(model, _options);
+        using var step = new TrainingStep(model, _options with { BatchSize = batchSize });
         byte[] rgb = new byte[3L * _width * _height];
-        var images = new ImageSlot[batchSize];
+        var images = new ImageSlot[batchSize * _options.AccumFreq];
         Array.Fill(images, new ImageSlot(0, _width, _height, 0, 0, _width, _height));
         // As many different tokens as can be: each has a row of partial sums in backward.
-        int[] tokens = [.. Enumerable.Range(0, batchSize * _options.Model.Text.ContextLength).Select(i => i % _options.Model.Text.VocabSize)];
+        int[] tokens = [.. Enumerable.Range(0, images.Length * _options.Model.Text.ContextLength).Select(i => i % _options.Model.Text.VocabSize)];
         step.Run(rgb, images, tokens, 0);
         if (_valImages > 0)
         {

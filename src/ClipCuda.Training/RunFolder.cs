@@ -1,20 +1,39 @@
 using System.Text;
+using System.Text.Json;
+using ClipCuda.Model;
 
 namespace ClipCuda.Training;
 
+/// <summary>What to do if a run's folder exists.</summary>
+public enum RunMode
+{
+    /// <summary>Refuse.</summary>
+    New,
+
+    /// <summary>Go on from its latest checkpoint; begin at the first step if it has none, or if there is no folder.</summary>
+    Resume,
+
+    /// <summary>Delete what is there and begin anew.</summary>
+    Overwrite,
+}
+
 /// <summary>
-/// The folder of one run: <c>params.txt</c> (settings), <c>out.log</c> (<see cref="RunLog"/>), <c>metrics.csv</c>
-/// (<see cref="MetricsFile"/>) and <c>checkpoints</c> (<see cref="CheckpointFolders"/>). It is new for every run: an existing one is never
-/// written to.
+/// The folder of one run: <c>params.txt</c> (settings, and where they came from), <c>config.json</c> (those that make the run again), <c>out.log</c>
+/// (<see cref="RunLog"/>), <c>metrics.csv</c> (<see cref="MetricsFile"/>) and <c>checkpoints</c> (<see cref="CheckpointFolders"/>). An existing one is
+/// written to only if that was asked for, and by one process at a time, which holds <c>run.lock</c>.
 /// </summary>
 public sealed class RunFolder : IDisposable
 {
-    private RunFolder(string path)
+    public const string SettingsFile = "params.txt", ConfigFile = "config.json", CheckpointsFolder = "checkpoints";
+
+    private readonly FileStream _lock;
+
+    private RunFolder(string path, FileStream held, int keep)
     {
-        Path = path;
+        (Path, _lock) = (path, held);
         Log = new RunLog(System.IO.Path.Combine(path, "out.log"));
         Metrics = new MetricsFile(System.IO.Path.Combine(path, "metrics.csv"));
-        Checkpoints = new CheckpointFolders(System.IO.Path.Combine(path, "checkpoints"));
+        Checkpoints = new CheckpointFolders(System.IO.Path.Combine(path, CheckpointsFolder), keep);
     }
 
     public string Path { get; }
@@ -31,31 +50,49 @@ public sealed class RunFolder : IDisposable
 
     /// <summary>Where the run of that name goes; checked before long work, so that it is not in vain.</summary>
     /// <exception cref="ArgumentException">The name is not that of a folder.</exception>
-    /// <exception cref="IOException">It exists.</exception>
-    public static string Locate(string logs, string name)
+    /// <exception cref="IOException">It exists, and that is not what the mode is for.</exception>
+    public static string Locate(string logs, string name, RunMode mode = RunMode.New)
     {
         if (name.Trim().Length == 0 || name is "." or ".." || name.AsSpan().IndexOfAny('/', '\\', '\0') >= 0)
             throw new ArgumentException($"The run name '{name}' is not a folder's name; use letters, digits, '-' and '_' (--name).");
         string path = System.IO.Path.Combine(logs, name);
-        return Directory.Exists(path) || File.Exists(path)
-            ? throw new IOException($"The run folder '{path}' exists already; choose another name (--name) or remove it.")
-            : path;
+        if (File.Exists(path)) throw new IOException($"The run folder '{path}' is a file; choose another name (--name).");
+        if (!Directory.Exists(path)) return path;
+        if (mode == RunMode.New) throw new IOException($"The run folder '{path}' exists already; choose another name (--name), go on with it (--resume latest), or replace it (--overwrite).");
+        if (!IsRun(path)) throw new IOException($"'{path}' is no run's folder (it has no {SettingsFile}), so nothing in it is touched; choose another name (--name).");
+        return path;
     }
 
-    /// <summary>Creates the folder and its files.</summary>
+    /// <summary>The run that was written to last, null if there is none: what <c>--resume latest</c> means without a name.</summary>
+    public static string? FindLatest(string logs) =>
+        Directory.Exists(logs) ? Directory.GetDirectories(logs).Where(path => File.Exists(System.IO.Path.Combine(path, SettingsFile))).MaxBy(path => (LastWrite(path), path)) : null;
+
+    /// <summary>Creates the folder and its files, or opens them as the mode says.</summary>
+    /// <param name="checkpoint">What a run that is resumed goes on from; the books are cut back to it. Null: from the first step.</param>
     /// <exception cref="IOException">It exists, or cannot be written; so for <see cref="ArgumentException"/> as in <see cref="Locate"/>.</exception>
-    public static RunFolder Create(string logs, string name, IEnumerable<KeyValuePair<string, string>> settings)
+    public static RunFolder Create(TrainingOptions options, string? checkpoint = null)
     {
-        string path = Locate(logs, name);
+        string path = Locate(options.Logs, options.Name!, options.Mode);
+        FileStream? held = null;
         try
         {
-            Directory.CreateDirectory(System.IO.Path.Combine(path, "checkpoints"));
-            File.WriteAllText(System.IO.Path.Combine(path, "params.txt"), Format(settings), new UTF8Encoding(false));
-            return new RunFolder(path);
+            Directory.CreateDirectory(path);
+            held = Hold(path);
+            if (options.Mode == RunMode.Overwrite) Empty(path);
+            Directory.CreateDirectory(System.IO.Path.Combine(path, CheckpointsFolder));
+            AtomicFile.Write(System.IO.Path.Combine(path, SettingsFile), stream => stream.Write(new UTF8Encoding(false).GetBytes(Format(options))));
+            if (options.Config is { } config) WriteConfig(System.IO.Path.Combine(path, ConfigFile), config);
+            MetricsFile.Cut(System.IO.Path.Combine(path, "metrics.csv"), checkpoint is null ? null : TrainingState.Read(checkpoint));
+            var run = new RunFolder(path, held, options.Keep);
+            if (options.Mode == RunMode.Resume) run.Checkpoints.Continue(checkpoint);
+            return run;
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        catch (Exception e)
         {
-            throw new IOException($"The run folder '{path}' cannot be written ({e.Message.TrimEnd('.')}); choose another place (--logs).", e);
+            held?.Dispose();
+            if (e is IOException or UnauthorizedAccessException)
+                throw new IOException($"The run folder '{path}' cannot be written ({e.Message.TrimEnd('.')}); choose another place (--logs).", e);
+            throw;
         }
     }
 
@@ -63,8 +100,52 @@ public sealed class RunFolder : IDisposable
     {
         Log.Dispose();
         Metrics.Dispose();
+        _lock.Dispose();
     }
 
-    private static string Format(IEnumerable<KeyValuePair<string, string>> settings) =>
-        string.Concat(settings.OrderBy(setting => setting.Key, StringComparer.Ordinal).Select(setting => $"{setting.Key}: {setting.Value}\n"));
+    /// <summary>A folder that was made by a run, or by one that ended before it wrote anything.</summary>
+    private static bool IsRun(string path) =>
+        File.Exists(System.IO.Path.Combine(path, SettingsFile)) || Directory.GetFileSystemEntries(path).All(entry => System.IO.Path.GetFileName(entry) is CheckpointsFolder or LockFile or $"{SettingsFile}.tmp");
+
+    private const string LockFile = "run.lock";
+
+    /// <summary>The system lets go of it when the process ends, however it ends.</summary>
+    private static FileStream Hold(string path)
+    {
+        try
+        {
+            return new FileStream(System.IO.Path.Combine(path, LockFile), FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None, 1, FileOptions.DeleteOnClose);
+        }
+        catch (IOException e) when (e.HResult is 11 or 35 or unchecked((int)0x80070020)) // EWOULDBLOCK of Linux and of macOS, Windows's sharing violation
+        {
+            throw new IOException("another process is writing to it", e);
+        }
+    }
+
+    /// <summary>Deletes everything but the lock; what makes it a run's folder goes last.</summary>
+    private static void Empty(string path)
+    {
+        foreach (string folder in Directory.GetDirectories(path)) Directory.Delete(folder, recursive: true);
+        foreach (string file in Directory.GetFiles(path).Where(file => System.IO.Path.GetFileName(file) is not (LockFile or SettingsFile))) File.Delete(file);
+        File.Delete(System.IO.Path.Combine(path, SettingsFile));
+    }
+
+    private static DateTime LastWrite(string run)
+    {
+        string log = System.IO.Path.Combine(run, "out.log");
+        return File.GetLastWriteTimeUtc(File.Exists(log) ? log : System.IO.Path.Combine(run, SettingsFile));
+    }
+
+    private static string Format(TrainingOptions options) => string.Concat(options.Settings()
+        .OrderBy(setting => setting.Key, StringComparer.Ordinal)
+        .Select(setting => $"{setting.Key}: {setting.Value}{(options.Origins.TryGetValue(setting.Key, out string? origin) ? $"  # {origin}" : "")}\n"));
+
+    private static void WriteConfig(string path, IReadOnlyDictionary<string, object> config) => JsonFile.Write(path, writer =>
+    {
+        foreach (var (key, value) in config.OrderBy(setting => setting.Key, StringComparer.Ordinal))
+        {
+            writer.WritePropertyName(key);
+            JsonSerializer.Serialize(writer, value, value.GetType());
+        }
+    });
 }

@@ -15,8 +15,15 @@ public sealed class RunLog : IDisposable
     private readonly RunningMean _loss = new();
     private int _epoch;
 
-    public RunLog(string path) =>
-        _file = new StreamWriter(new FileStream(path, FileMode.CreateNew, FileAccess.Write, FileShare.Read), new UTF8Encoding(false)) { AutoFlush = true, NewLine = "\n" };
+    /// <summary>Opens the log, new or to be continued.</summary>
+    public RunLog(string path)
+    {
+        var stream = new FileStream(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.Read);
+        bool cut = stream.Length > 0 && EndsWithinLine(stream);
+        stream.Seek(0, SeekOrigin.End);
+        _file = new StreamWriter(stream, new UTF8Encoding(false)) { AutoFlush = true, NewLine = "\n" };
+        if (cut) _file.WriteLine();
+    }
 
     public void Info(string message) => Write("INFO", message);
 
@@ -34,6 +41,9 @@ public sealed class RunLog : IDisposable
     }
 
     public void Evaluation(int epoch, RetrievalReport report) => Info(Line(epoch, report));
+
+    public void ZeroShot(int epoch, ClassificationReport report) =>
+        Info($"Eval Epoch: {epoch} zeroshot-val-top1: {report.Acc1:F4}\t{(report.Acc5 is { } acc5 ? $"zeroshot-val-top5: {acc5:F4}\t" : "")}zeroshot-mean-per-class-recall: {report.MeanPerClassRecall:F4}");
 
     public void Dispose() => _file.Dispose();
 
@@ -64,6 +74,13 @@ public sealed class RunLog : IDisposable
             fields.Add($"{direction}_R@5: {recall.At5:F4}");
             fields.Add($"{direction}_R@10: {recall.At10:F4}");
         }
+    }
+
+    /// <summary>Whether the process died while it wrote a line.</summary>
+    private static bool EndsWithinLine(FileStream stream)
+    {
+        stream.Seek(-1, SeekOrigin.End);
+        return stream.ReadByte() != '\n';
     }
 
     private void Write(string level, string message) => _file.WriteLine($"{DateTime.Now:yyyy-MM-dd,HH:mm:ss} | {level} | {message}");

@@ -94,9 +94,9 @@ public sealed class StepProfile
             _options = options;
             var random = new Random(options.Seed);
             random.NextBytes(_rgb);
-            _images = new ImageSlot[options.BatchSize];
+            _images = new ImageSlot[options.SamplesPerStep];
             Array.Fill(_images, new ImageSlot(0, ImageSide, ImageSide, 0, 0, ImageSide, ImageSide));
-            _tokens = new int[options.BatchSize * options.Model.Text.ContextLength];
+            _tokens = new int[options.SamplesPerStep * options.Model.Text.ContextLength];
         }
 
         public void Run(TrainingStep step, int seed)

@@ -6,12 +6,13 @@ using ClipCuda.Model;
 namespace ClipCuda.Training;
 
 /// <summary>How a run ended.</summary>
-/// <param name="Evaluation">The evaluation after the last epoch; null without validation data.</param>
-public sealed record TrainingSummary(string Folder, string? LastCheckpoint, string? BestCheckpoint, RetrievalReport? Evaluation);
+/// <param name="Evaluation">The last evaluation; null without validation data.</param>
+/// <param name="Finished">False if <see cref="TrainingOptions.MaxTime"/> ended it before its last step.</param>
+public sealed record TrainingSummary(string Folder, string? LastCheckpoint, string? BestCheckpoint, RetrievalReport? Evaluation, bool Finished = true);
 
 /// <summary>
 /// A whole run: data, model, memory check, epochs of steps, evaluations, checkpoints and the books. Losses and weights depend on the options
-/// and the data alone, never on the number of threads or workers.
+/// and the data alone, never on the number of threads or workers, nor on whether the run was stopped and went on from a checkpoint.
 /// </summary>
 public sealed class Trainer : IDisposable
 {
@@ -28,8 +29,19 @@ public sealed class Trainer : IDisposable
     private readonly BatchLoader _train;
     private readonly BatchLoader? _val;
     private readonly RetrievalEvaluation? _evaluation;
+    private readonly ZeroShotEvaluation? _zeroShot;
     private readonly HashSet<string> _skippedNoted = new(StringComparer.Ordinal);
+    private readonly LearningRate _learningRates;
+    private readonly NotFiniteSteps _notFinite;
+    private readonly TimeBudget _time;
+    private readonly string? _checkpoint;
+    private TrainingState _state;
+    private TimeSpan _longestStep, _longestEvaluation;
+    private RetrievalReport? _lastEvaluation;
     private RunFolder? _folder;
+    private CheckpointWriter? _writer;
+    private long _firstStep;
+    private bool _inStep;
     private bool _refusalNoted;
 
     /// <summary>Opens the device, reads the data and checks everything that can be known before the first step.</summary>
@@ -39,13 +51,15 @@ public sealed class Trainer : IDisposable
     public Trainer(TrainingOptions options, ITrainingProgress progress)
     {
         _progress = progress;
+        _time = new TimeBudget(options.MaxTime, TimeProvider.System);
         try
         {
-            options.Model.Validate();
-            using var pretrained = options.Pretrained is null ? null : PretrainedWeights.Open(options.Pretrained, options.Model.QuickGelu);
-            pretrained?.RequireFit(options.Model);
+            options.Validate();
             options = options with { Name = options.Name ?? RunFolder.DefaultName(DateTime.Now, options.ModelName, options.LearningRate, options.BatchSize) };
-            RunFolder.Locate(options.Logs, options.Name!);
+            _checkpoint = FindCheckpoint(options);
+            if (options.Mode == RunMode.Resume && _checkpoint is null) Note($"Nothing to resume: there is no checkpoint in '{Path.Combine(options.Logs, options.Name)}', so the run begins at step 0");
+            using var pretrained = options.Pretrained is null || _checkpoint is not null ? null : PretrainedWeights.Open(options.Pretrained, options.Model.QuickGelu);
+            pretrained?.RequireFit(options.Model);
             var device = Own(Device.Open(options.Device, options.Threads, options.Tf32));
             _options = options with { Device = device.Name, Threads = options.Threads > 0 ? options.Threads : Environment.ProcessorCount };
             Note($"Device: {device.Announcement}");
@@ -55,7 +69,7 @@ public sealed class Trainer : IDisposable
                 throw new ArgumentException($"The vocabulary of {options.Model.Text.VocabSize} is smaller than the tokenizer's {tokenizer.VocabularySize}; use --vocab-size {tokenizer.VocabularySize}.");
             _trainData = CsvDataset.Load(options.TrainCsv, options.ImageRoot, options.Strict);
             _train = Own(new BatchLoader(_trainData, tokenizer, options.TrainLoader));
-            Note($"Training data: {Describe(_trainData, _train)}, {_train.BatchesPerEpoch} steps of {options.BatchSize} an epoch");
+            Note($"Training data: {Describe(_trainData, _train)}, {_train.BatchesPerEpoch} steps of {options.SamplesPerStep} an epoch");
             if (options.ValCsv is null)
             {
                 Note("Evaluation data: none, so nothing is evaluated; name some with --val-csv");
@@ -79,12 +93,21 @@ public sealed class Trainer : IDisposable
                 Note($"Weights: '{pretrained.Path}'{Locked(options)}");
                 foreach (string note in pretrained.FitInto(_model)) Note(note);
             }
-            else if (options.Frozen != FrozenParts.None)
+            else if (options.Frozen != FrozenParts.None && _checkpoint is null)
             {
                 Note("Weights: fresh, also those of the locked tower, which keeps them as they are; name trained ones with --pretrained");
             }
             _step = Own(new TrainingStep(_model, options));
             if (_val is not null) _evaluation = new RetrievalEvaluation(_model, _step.Preprocess, _valData!, _val, options.BatchSize);
+            if (options.ZeroShotData is not null)
+            {
+                _zeroShot = new ZeroShotEvaluation(_model, tokenizer, options);
+                Note($"Zero-shot data: {_zeroShot.Description}");
+            }
+            _learningRates = options.LearningRates(_train.BatchesPerEpoch);
+            _notFinite = new NotFiniteSteps(_model, options.MaxNotFiniteSteps);
+            _state = new TrainingState { Step = 0, StepsPerEpoch = _train.BatchesPerEpoch, BatchSize = options.SamplesPerStep, Samples = _train.SampleCount, Seed = options.Seed };
+            if (_checkpoint is not null) Restore(_checkpoint);
         }
         catch
         {
@@ -93,37 +116,43 @@ public sealed class Trainer : IDisposable
         }
     }
 
-    /// <summary>Trains to the end.</summary>
-    /// <exception cref="OperationCanceledException">Asked to stop; the step was finished and the files are whole.</exception>
-    /// <exception cref="NotFiniteNumberException">A loss, gradient or embedding is not finite; the checkpoints written so far are whole.</exception>
+    /// <summary>The run's folder, which exists once the run has begun.</summary>
+    public string Folder => Path.Combine(_options.Logs, _options.Name!);
+
+    /// <summary>The checkpoint at which a run that is to be resumed is finished; null if there is something left to do. Opens neither data nor device.</summary>
+    /// <exception cref="InvalidDataException">The checkpoint is damaged.</exception>
+    public static string? FinishedAt(TrainingOptions options) =>
+        options.Name is not null && FindCheckpoint(options) is { } checkpoint && TrainingState.Read(checkpoint).IsEnd(options.Epochs) ? checkpoint : null;
+
+    /// <summary>Trains to the end, or until <see cref="TrainingOptions.MaxTime"/> is up.</summary>
+    /// <exception cref="OperationCanceledException">Asked to stop; the step was finished and a checkpoint saved.</exception>
+    /// <exception cref="NotFiniteNumberException">Too many steps in a row, or an embedding, are not finite; the checkpoints written so far are whole.</exception>
     public TrainingSummary Run(CancellationToken stop)
     {
         stop.ThrowIfCancellationRequested();
-        _folder = Own(RunFolder.Create(_options.Logs, _options.Name!, _options.Settings()));
+        _folder = Own(RunFolder.Create(_options, _checkpoint));
+        _writer = new CheckpointWriter(_folder.Checkpoints, new TrainingSnapshot(_model, _step.Optimizer));
         foreach (string note in _notes) _folder.Log.Info(note);
         try
         {
-            var schedule = new LearningRate(_options.LearningRate, _options.Warmup, (long)_options.Epochs * _train.BatchesPerEpoch);
-            RetrievalReport? evaluation = null;
-            _progress.Begin(_options.Epochs, _train.BatchesPerEpoch);
-            for (int epoch = 1; epoch <= _options.Epochs; epoch++)
-            {
-                TrainEpoch(epoch, schedule, stop);
-                bool last = epoch == _options.Epochs;
-                evaluation = _evaluation is not null && (last || epoch % _options.ValFrequency == 0) ? Evaluate(epoch, stop) : null;
-                if (last || epoch % _options.SaveFrequency == 0)
-                    _folder.Checkpoints.Save(epoch, evaluation?.MeanRecallAt10, path => Checkpoint.Save(path, _model, Facts(epoch)));
-                NoteSkipped();
-            }
-            return new TrainingSummary(_folder.Path, _folder.Checkpoints.Last, _folder.Checkpoints.Best, evaluation);
+            _progress.Begin(_options.Epochs, _state.StepsPerEpoch, _state.Step);
+            long began = Stopwatch.GetTimestamp();
+            bool finished = TrainFromHere(stop);
+            var trained = Stopwatch.GetElapsedTime(began);
+            _writer.Wait();
+            if (_notFinite.Total > 0) Note($"{_notFinite.Total:N0} of {_state.Step:N0} steps were skipped, because the loss or a gradient was not finite");
+            _folder.Log.Info($"Checkpoints: {_writer.Count} written; the training waited {_writer.Waited.TotalSeconds:F3} s for them, {_writer.Waited / trained:P2} of its time");
+            if (!finished) Note($"Stopped after step {_state.Step} of {_learningRates.Steps}, before --max-time is up; --resume latest goes on.");
+            return new TrainingSummary(_folder.Path, _folder.Checkpoints.Last, _folder.Checkpoints.Best, _lastEvaluation, finished);
         }
-        catch (OperationCanceledException)
+        catch (OperationCanceledException) when (stop.IsCancellationRequested)
         {
-            _folder.Log.Warning("Stopped before the end of the run.");
+            _folder.Log.Warning($"Stopped after step {_state.Step} of {_learningRates.Steps}; the checkpoint is '{_folder.Checkpoints.Last}'.");
             throw;
         }
         catch (Exception e)
         {
+            SaveWhatIsThere();
             _folder.Log.Error(e.Message);
             throw;
         }
@@ -134,53 +163,176 @@ public sealed class Trainer : IDisposable
         while (_owned.TryPop(out var owned)) owned.Dispose();
     }
 
-    private void TrainEpoch(int epoch, LearningRate schedule, CancellationToken stop)
+    /// <summary>Where a run that is to be resumed goes on; null: at its first step.</summary>
+    private static string? FindCheckpoint(TrainingOptions options)
     {
-        int stepOfEpoch = 0;
+        string folder = RunFolder.Locate(options.Logs, options.Name!, options.Mode);
+        return options.Mode == RunMode.Resume ? options.ResumeFrom ?? CheckpointFolders.LatestOf(Path.Combine(folder, RunFolder.CheckpointsFolder)) : null;
+    }
+
+    private void Restore(string checkpoint)
+    {
+        var state = TrainingState.Read(checkpoint);
+        state.RequireSame(_state, checkpoint);
+        TrainingSnapshot.Restore(checkpoint, state, _model, _step.Optimizer);
+        (_notFinite.Total, _notFinite.InARow) = (state.SkippedSteps, state.SkippedInARow);
+        (_state, _firstStep) = (state, state.Step);
+        Note($"Resumed: '{checkpoint}', step {state.Step} of {_learningRates.Steps}");
+    }
+
+    /// <summary>Returns whether the end was reached.</summary>
+    private bool TrainFromHere(CancellationToken stop)
+    {
+        if (_state.EvaluationDue)
+        {
+            // The process was stopped between a step and its evaluation; the checkpoint of that step is the last.
+            Evaluate(stop);
+            _folder!.Checkpoints.UpdateLast(_state);
+        }
+        while (_state.Step < _learningRates.Steps)
+        {
+            if (!TrainEpoch(stop)) return false;
+            NoteSkipped();
+        }
+        return true;
+    }
+
+    /// <summary>Trains what is left of an epoch; returns false if the time is up.</summary>
+    private bool TrainEpoch(CancellationToken stop)
+    {
+        int epoch = (int)_state.Epoch, stepOfEpoch = (int)(_state.Step % _state.StepsPerEpoch);
         var waited = _train.Waited;
         long began = Stopwatch.GetTimestamp();
-        foreach (var batch in _train.Epoch(epoch - 1))
+        foreach (var batch in _train.Epoch(epoch, stepOfEpoch))
         {
-            long step = (long)(epoch - 1) * _train.BatchesPerEpoch + stepOfEpoch;
-            float learningRate = schedule.At(step);
+            float learningRate = _learningRates.At(_state.Step);
             StepResult result;
+            _inStep = true;
             using (batch) result = _step.Run(batch, learningRate);
             NoteRefusal();
             stepOfEpoch++;
-            long ended = Stopwatch.GetTimestamp();
+            var took = Stopwatch.GetElapsedTime(began);
             var report = new StepReport
             {
-                Epoch = epoch,
-                Step = step + 1,
+                Epoch = epoch + 1,
+                Step = _state.Step + 1,
                 StepOfEpoch = stepOfEpoch,
-                StepsPerEpoch = _train.BatchesPerEpoch,
-                BatchSize = _options.BatchSize,
+                StepsPerEpoch = _state.StepsPerEpoch,
+                BatchSize = _options.SamplesPerStep,
                 Loss = result.Loss,
                 LearningRate = learningRate,
                 LogitScale = result.LogitScale,
                 GradientNorm = result.GradientNorm,
-                Seconds = Stopwatch.GetElapsedTime(began, ended).TotalSeconds,
+                Seconds = took.TotalSeconds,
                 DataSeconds = (_train.Waited - waited).TotalSeconds,
             };
-            (began, waited) = (ended, _train.Waited);
+            if (took > _longestStep) _longestStep = took;
             _folder!.Metrics.Add(report);
             _folder.Log.Step(report, IsShown(report));
             _progress.Step(report);
-            stop.ThrowIfCancellationRequested();
+            if (_notFinite.Add(report.Step, result.NotFinite) is { } skipped) Note(skipped);
+            _state = _state with { Step = report.Step, SkippedSteps = _notFinite.Total, SkippedInARow = _notFinite.InARow, EvaluationDue = IsEvaluationDue(report.Step), Score = null };
+            _inStep = false;
+            if (!EndStep(stop)) return false;
+            (began, waited) = (Stopwatch.GetTimestamp(), _train.Waited);
+        }
+        return true;
+    }
+
+    /// <summary>Evaluates and saves if that is due after this step, and saves if the run is to stop; returns false if its time is up.</summary>
+    private bool EndStep(CancellationToken stop)
+    {
+        _writer!.ThrowIfFailed();
+        bool last = _state.Step == _learningRates.Steps;
+        if (stop.IsCancellationRequested) SaveAndStop(stop);
+        if (_state.EvaluationDue)
+        {
+            if (!_time.Allows(_longestEvaluation, SaveTime))
+            {
+                Save();
+                return false;
+            }
+            try
+            {
+                Evaluate(stop);
+            }
+            catch (OperationCanceledException) when (stop.IsCancellationRequested)
+            {
+                SaveAndStop(stop);
+            }
+        }
+        bool timeIsUp = !last && !_time.Allows(_longestStep, SaveTime);
+        if (last || timeIsUp || IsSaveDue()) Save();
+        if (!last && stop.IsCancellationRequested) SaveAndStop(stop);
+        return !timeIsUp;
+    }
+
+    private bool IsEvaluationDue(long step) =>
+        (_evaluation is not null || _zeroShot is not null)
+        && (step == _learningRates.Steps || IsMultiple(step, (long)_options.ValFrequency * _state.StepsPerEpoch) || IsMultiple(step, _options.ValSteps));
+
+    private bool IsSaveDue() => IsMultiple(_state.Step, (long)_options.SaveFrequency * _state.StepsPerEpoch) || IsMultiple(_state.Step, _options.SaveSteps);
+
+    private static bool IsMultiple(long step, long interval) => interval > 0 && step % interval == 0;
+
+    /// <summary>What a checkpoint takes; before the first, by a disk of 100 MB/s.</summary>
+    private TimeSpan SaveTime => _writer!.Longest > TimeSpan.Zero ? _writer.Longest : TimeSpan.FromSeconds(3 * sizeof(float) * _model.Parameters.Count / 1e8);
+
+    private void Save()
+    {
+        if (_writer!.Step != _state.Step) _writer.Begin(_state);
+    }
+
+    private void SaveAndStop(CancellationToken stop)
+    {
+        Save();
+        _writer!.Wait();
+        throw new OperationCanceledException(stop);
+    }
+
+    /// <summary>After an error between two steps, such as that images cannot be read any more, saves the steps that are done; after any, waits for the disk.</summary>
+    private void SaveWhatIsThere()
+    {
+        try
+        {
+            if (!_inStep && !_writer!.Failed && _state.Step > _firstStep) Save();
+            _writer!.Wait();
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or NotFiniteNumberException or Devices.DeviceException)
+        {
+            // It is the first error that the user has to know of; what was saved before is whole.
+            _folder!.Log.Warning(e.Message);
         }
     }
 
     /// <summary>Whether a step has a line in the log: every n-th of the run, and the last of an epoch.</summary>
     private bool IsShown(StepReport step) => step.Step % _options.LogEveryNSteps == 0 || step.StepOfEpoch == step.StepsPerEpoch;
 
-    private RetrievalReport Evaluate(int epoch, CancellationToken stop)
+    private void Evaluate(CancellationToken stop)
     {
-        long began = Stopwatch.GetTimestamp();
-        var report = _evaluation!.Run(_step.Tape, stop);
-        _folder!.Metrics.Add(epoch, (long)epoch * _train.BatchesPerEpoch, report);
-        _folder.Log.Evaluation(epoch, report);
-        _progress.Evaluation(epoch, report, Stopwatch.GetElapsedTime(began));
-        return report;
+        long began = Stopwatch.GetTimestamp(), step = _state.Step;
+        int epoch = (int)((step - 1) / _state.StepsPerEpoch) + 1;
+        double? score = null;
+        if (_evaluation is not null)
+        {
+            var report = _lastEvaluation = _evaluation.Run(_step.Tape, stop);
+            _folder!.Metrics.Add(epoch, step, report);
+            _folder.Log.Evaluation(epoch, report);
+            _progress.Evaluation(epoch, step, report, Stopwatch.GetElapsedTime(began));
+            score = report.MeanRecallAt10;
+        }
+        if (_zeroShot is not null)
+        {
+            long begun = Stopwatch.GetTimestamp();
+            var report = _zeroShot.Run(_step, stop);
+            _folder!.Metrics.Add(epoch, step, report);
+            _folder.Log.ZeroShot(epoch, report);
+            _progress.ZeroShot(epoch, step, report, Stopwatch.GetElapsedTime(begun));
+            score ??= report.Acc1;
+        }
+        _state = _state with { EvaluationDue = false, Score = score };
+        var took = Stopwatch.GetElapsedTime(began);
+        if (took > _longestEvaluation) _longestEvaluation = took;
     }
 
     private static string Locked(TrainingOptions options) => (options.LockImage, options.LockText) switch
@@ -190,8 +342,6 @@ public sealed class Trainer : IDisposable
         (false, true) => ", text tower locked",
         _ => "",
     };
-
-    private Dictionary<string, long> Facts(int epoch) => new(StringComparer.Ordinal) { ["epoch"] = epoch, ["step"] = (long)epoch * _train.BatchesPerEpoch };
 
     private static string Describe(CsvDataset data, BatchLoader loader)
     {

@@ -43,6 +43,24 @@ public sealed record TrainingOptions
     /// <summary>Steps over which the learning rate rises.</summary>
     public required int Warmup { get; init; }
 
+    /// <summary>What the learning rate does then.</summary>
+    public LearningRateSchedule Schedule { get; init; }
+
+    /// <summary>Epochs of the cooldown, the last of the run; null takes <see cref="WsdCooldown"/> of the run with <see cref="LearningRateSchedule.Wsd"/>.</summary>
+    public int? CooldownEpochs { get; init; }
+
+    /// <summary>The learning rate that the cooldown comes down to.</summary>
+    public float CooldownEnd { get; init; }
+
+    /// <summary>The power of what is left of the cooldown that the learning rate follows.</summary>
+    public float CooldownPower { get; init; } = 1;
+
+    /// <summary>Parts of <see cref="BatchSize"/> pairs that make up a step; every pair is compared with those of all parts.</summary>
+    public int AccumFreq { get; init; } = 1;
+
+    /// <summary>So many steps in a row that are not finite end the run; fewer are skipped.</summary>
+    public int MaxNotFiniteSteps { get; init; } = 5;
+
     /// <summary>The random crops of training; null trains on the centre of each image.</summary>
     public required RandomCrop? Crop { get; init; }
 
@@ -74,8 +92,38 @@ public sealed record TrainingOptions
     /// <summary>Epochs from one evaluation to the next; the last epoch is always evaluated.</summary>
     public int ValFrequency { get; init; } = 1;
 
+    /// <summary>Steps from one evaluation to the next, besides those after epochs; 0 for none.</summary>
+    public int ValSteps { get; init; }
+
+    /// <summary>Labelled images that evaluations classify without training on them: a folder with one of images for each class; null for none.</summary>
+    public string? ZeroShotData { get; init; }
+
+    /// <summary>A file with their classes' names, a line each, in the order of the folders' names; null takes the folders' names.</summary>
+    public string? ZeroShotClasses { get; init; }
+
     /// <summary>Epochs from one checkpoint to the next; the last epoch is always saved.</summary>
     public int SaveFrequency { get; init; } = 1;
+
+    /// <summary>Steps from one checkpoint to the next, besides those after epochs; 0 for none.</summary>
+    public int SaveSteps { get; init; }
+
+    /// <summary>How many of the last checkpoints are kept, besides the best.</summary>
+    public int Keep { get; init; } = 1;
+
+    /// <summary>How long the run may take: before that it saves a checkpoint and ends; null for ever.</summary>
+    public TimeSpan? MaxTime { get; init; }
+
+    /// <summary>What to do if the run's folder exists.</summary>
+    public RunMode Mode { get; init; }
+
+    /// <summary>The checkpoint of the run's folder to go on from; null for its latest.</summary>
+    public string? ResumeFrom { get; init; }
+
+    /// <summary>What <c>config.json</c> shall hold, so that the run can be made again: names of settings and their values (text, number or truth); null writes none.</summary>
+    public IReadOnlyDictionary<string, object>? Config { get; init; }
+
+    /// <summary>Where settings that <see cref="Settings"/> names came from, for <c>params.txt</c>.</summary>
+    public IReadOnlyDictionary<string, string> Origins { get; init; } = new Dictionary<string, string>();
 
     /// <summary>Makes every skipped image and cut caption an error.</summary>
     public bool Strict { get; init; }
@@ -91,11 +139,45 @@ public sealed record TrainingOptions
 
     internal FrozenParts Frozen => (LockImage ? FrozenParts.Image : FrozenParts.None) | (LockText ? FrozenParts.Text : FrozenParts.None);
 
+    /// <summary>Pairs of a step.</summary>
+    public int SamplesPerStep => checked(BatchSize * AccumFreq);
+
+    /// <summary>The share of a run that <see cref="LearningRateSchedule.Wsd"/> cools down in unless told (Hägele et al. 2024).</summary>
+    public const double WsdCooldown = 0.2;
+
+    /// <summary>Demands settings that go together.</summary>
+    /// <exception cref="ArgumentException">They do not; the message names the flags.</exception>
+    public void Validate()
+    {
+        Model.Validate();
+        if (AccumFreq > 1 && Model.Vision.Stages is not null && !LockImage)
+            throw new ArgumentException(
+                "--accum-freq computes the embeddings of each part of the batch by themselves, and batch norm makes them depend on the part: the gradients would not be the batch's. Use a vision transformer, --lock-image, or --accum-freq 1.");
+        if (Schedule == LearningRateSchedule.ConstCooldown && CooldownEpochs is null) throw new ArgumentException("--lr-scheduler const-cooldown needs the length of its cooldown; give --epochs-cooldown.");
+        if (CooldownEpochs is not null && Schedule is not (LearningRateSchedule.ConstCooldown or LearningRateSchedule.Wsd))
+            throw new ArgumentException("--epochs-cooldown is for --lr-scheduler const-cooldown and wsd.");
+        if (CooldownEpochs > Epochs) throw new ArgumentException($"A cooldown of {CooldownEpochs} epochs does not fit into {Epochs}; lower --epochs-cooldown or raise --epochs.");
+        if (ZeroShotClasses is not null && ZeroShotData is null) throw new ArgumentException("--zeroshot-classes names the classes of images; give the images with --zeroshot-data.");
+    }
+
+    /// <summary>The learning rates of a run of so many steps an epoch.</summary>
+    internal LearningRate LearningRates(int stepsPerEpoch)
+    {
+        long steps = (long)Epochs * stepsPerEpoch;
+        return new LearningRate(LearningRate, Warmup, steps)
+        {
+            Schedule = Schedule,
+            CooldownSteps = CooldownEpochs is { } epochs ? (long)epochs * stepsPerEpoch : Schedule == LearningRateSchedule.Wsd ? (long)(WsdCooldown * steps) : 0,
+            CooldownEnd = CooldownEnd,
+            CooldownPower = CooldownPower,
+        };
+    }
+
     internal ImageFit Fit => Crop is null ? ImageFit.Centre : ImageFit.Crop;
 
     internal LoaderOptions TrainLoader => new()
     {
-        BatchSize = BatchSize,
+        BatchSize = SamplesPerStep,
         ContextLength = Model.Text.ContextLength,
         Training = true,
         Seed = (ulong)Seed,
@@ -105,7 +187,7 @@ public sealed record TrainingOptions
         Strict = Strict,
     };
 
-    internal LoaderOptions ValLoader => TrainLoader with { Training = false, DrawCaptions = true };
+    internal LoaderOptions ValLoader => TrainLoader with { BatchSize = BatchSize, Training = false, DrawCaptions = true };
 
     /// <summary>A preset's model and numbers on some data; the rest by default.</summary>
     public static TrainingOptions Of(Preset preset, string trainCsv, string? valCsv)
@@ -134,6 +216,15 @@ public sealed record TrainingOptions
         };
     }
 
+    /// <summary>The schedules by the names that flags give them.</summary>
+    public static IReadOnlyDictionary<LearningRateSchedule, string> ScheduleNames { get; } = new Dictionary<LearningRateSchedule, string>
+    {
+        [LearningRateSchedule.Cosine] = "cosine",
+        [LearningRateSchedule.Const] = "const",
+        [LearningRateSchedule.ConstCooldown] = "const-cooldown",
+        [LearningRateSchedule.Wsd] = "wsd",
+    };
+
     /// <summary>Every setting by the name of its flag, as <c>params.txt</c> shows it.</summary>
     public IEnumerable<KeyValuePair<string, string>> Settings() => new Dictionary<string, string>(StringComparer.Ordinal)
     {
@@ -159,7 +250,7 @@ public sealed record TrainingOptions
         ["quick_gelu"] = $"{Model.QuickGelu}",
         ["qkv_bias"] = $"{Model.QkvBias}",
         ["initialization"] = $"{Initialization}",
-        ["weight_decay_scope"] = $"{WeightDecayScope}",
+        ["wd_exclude"] = WeightDecayScope == WeightDecayScope.Matrices ? "open_clip" : "none",
         ["epochs"] = $"{Epochs}",
         ["batch_size"] = $"{BatchSize}",
         ["lr"] = $"{LearningRate}",
@@ -169,6 +260,12 @@ public sealed record TrainingOptions
         ["eps"] = $"{Epsilon}",
         ["grad_clip_norm"] = $"{GradClipNorm}",
         ["warmup"] = $"{Warmup}",
+        ["lr_scheduler"] = ScheduleNames[Schedule],
+        ["epochs_cooldown"] = CooldownEpochs?.ToString() ?? "none",
+        ["lr_cooldown_end"] = $"{CooldownEnd}",
+        ["lr_cooldown_power"] = $"{CooldownPower}",
+        ["accum_freq"] = $"{AccumFreq}",
+        ["max_not_finite_steps"] = $"{MaxNotFiniteSteps}",
         ["crop"] = Crop is null ? "centre" : $"{Crop.MinArea}-{Crop.MaxArea} of the area, {Crop.MinRatio:0.###}-{Crop.MaxRatio:0.###} wide",
         ["draw_captions"] = $"{DrawCaptions}",
         ["seed"] = $"{Seed}",
@@ -180,7 +277,13 @@ public sealed record TrainingOptions
         ["name"] = Name ?? "by time",
         ["log_every_n_steps"] = $"{LogEveryNSteps}",
         ["val_frequency"] = $"{ValFrequency}",
+        ["val_steps"] = $"{ValSteps}",
+        ["zeroshot_data"] = ZeroShotData ?? "none",
+        ["zeroshot_classes"] = ZeroShotClasses ?? "none",
         ["save_frequency"] = $"{SaveFrequency}",
+        ["save_steps"] = $"{SaveSteps}",
+        ["keep"] = $"{Keep}",
+        ["max_time"] = MaxTime?.ToString() ?? "none",
         ["strict"] = $"{Strict}",
     };
 }

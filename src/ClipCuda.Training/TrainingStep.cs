@@ -7,13 +7,15 @@ using ClipCuda.Ops;
 namespace ClipCuda.Training;
 
 /// <summary>What the device reported of one step, before the update it led to.</summary>
-public readonly record struct StepResult(float Loss, float LogitScale, float GradientNorm);
+/// <param name="NotFinite">Null, or what was not finite ("the gradient of 'visual.proj' is NaN"): then there was no update.</param>
+public readonly record struct StepResult(float Loss, float LogitScale, float GradientNorm, string? NotFinite = null);
 
 /// <summary>
 /// One training step on the device: pixels → image and text embeddings → contrastive loss → backward → gradient norm and clip → AdamW →
-/// clamp of the logit scale. Gradients are zero between steps. If the loss or a gradient is not finite, the weights are left as they are.
+/// clamp of the logit scale. Gradients are zero between steps. If the loss or a gradient is not finite, weights and moments are left as they are.
 /// A device that records work runs a step as two: up to the norm, on whose finiteness the host decides, and the update. What changes from step to step
-/// (pixels, captions, the learning rate) is put into buffers before.
+/// (pixels, captions, the learning rate) is put into buffers before. With <see cref="TrainingOptions.AccumFreq"/> above 1, <see cref="GradientCache"/> finds the
+/// gradients, call by call.
 /// </summary>
 public sealed class TrainingStep : IDisposable
 {
@@ -22,7 +24,7 @@ public sealed class TrainingStep : IDisposable
     private readonly ClipModel _model;
     private readonly TrainingOptions _options;
     private readonly GradientNorm _norm;
-    private readonly AdamW _optimizer;
+    private readonly GradientCache? _cache;
     private readonly DeviceBuffer _report, _one;
     private readonly RepeatedWork _update;
     private BatchWork? _batch;
@@ -34,7 +36,8 @@ public sealed class TrainingStep : IDisposable
         Tape = new Tape(device);
         Preprocess = new Preprocess(device, options.Model.Vision.ImageSize, Preprocess.ClipMean, Preprocess.ClipDeviation);
         _norm = new GradientNorm(model.Parameters);
-        _optimizer = new AdamW(model.Parameters, options.Beta1, options.Beta2, options.Epsilon, options.WeightDecay);
+        Optimizer = new AdamW(model.Parameters, options.Beta1, options.Beta2, options.Epsilon, options.WeightDecay);
+        if (options.AccumFreq > 1) _cache = new GradientCache(model, options, Tape, Preprocess);
         _report = device.Allocate(3 * sizeof(float), Reported);
         _one = device.Allocate(sizeof(float), "gradient of the loss");
         device.CopyToDevice(MemoryMarshal.AsBytes<float>([1]), _one.Start);
@@ -46,16 +49,48 @@ public sealed class TrainingStep : IDisposable
 
     public Preprocess Preprocess { get; }
 
+    public AdamW Optimizer { get; }
+
     /// <summary>Why the device, which can record work, runs steps call by call; null if it does not.</summary>
     public string? RecordingRefusal => _batch?.Gradients.Refusal ?? _update.Refusal;
 
-    /// <exception cref="NotFiniteNumberException">The loss or a gradient is not finite; the message names the first such tensor.</exception>
+    /// <summary>One step on a batch of <see cref="TrainingOptions.SamplesPerStep"/>.</summary>
     public StepResult Run(HostBatch batch, float learningRate) => Run(batch.Rgb, batch.Images, batch.Tokens, learningRate);
 
     /// <inheritdoc cref="Run(HostBatch, float)"/>
     /// <param name="rgb">Where the images' bytes lie.</param>
     /// <param name="tokens">Token ids, caption after caption, one caption an image.</param>
     public StepResult Run(ReadOnlySpan<byte> rgb, ReadOnlySpan<ImageSlot> images, ReadOnlySpan<int> tokens, float learningRate)
+    {
+        var (loss, scale, norm) = _cache is null ? ComputeGradients(rgb, images, tokens) : AccumulateGradients(_cache, rgb, images, tokens);
+        _model.CountBatch();
+        string? notFinite = !float.IsFinite(loss) ? $"the loss is {loss}" : float.IsFinite(norm) ? null : NotFiniteGradient(norm);
+        if (notFinite is null)
+        {
+            Optimizer.Prepare(learningRate);
+            _update.Run();
+        }
+        else
+        {
+            _model.Parameters.Gradients.Clear();
+        }
+        return new StepResult(loss, MathF.Exp(scale), norm, notFinite);
+    }
+
+    public void Dispose()
+    {
+        _batch?.Dispose();
+        _cache?.Dispose();
+        _update.Dispose();
+        _report.Dispose();
+        _one.Dispose();
+        Optimizer.Dispose();
+        _norm.Dispose();
+        Preprocess.Dispose();
+        Tape.Dispose();
+    }
+
+    private (float Loss, float LogitScale, float Norm) ComputeGradients(ReadOnlySpan<byte> rgb, ReadOnlySpan<ImageSlot> images, ReadOnlySpan<int> tokens)
     {
         if (_batch?.Tokens.Batch != images.Length)
         {
@@ -65,25 +100,14 @@ public sealed class TrainingStep : IDisposable
         PixelInput.Run(_batch.Pixels, Preprocess, rgb, images, _options.Model.Vision.ImageSize, _options.Fit);
         _batch.Tokens.Upload(tokens);
         _batch.Gradients.Run();
-        _model.CountBatch();
-        var (loss, scale, norm) = ReadReport();
-        if (!float.IsFinite(loss)) throw NotFinite("the loss", loss);
-        if (!float.IsFinite(norm)) throw NotFiniteGradient(norm);
-        _optimizer.Prepare(learningRate);
-        _update.Run();
-        return new StepResult(loss, MathF.Exp(scale), norm);
+        return ReadReport();
     }
 
-    public void Dispose()
+    private (float Loss, float LogitScale, float Norm) AccumulateGradients(GradientCache cache, ReadOnlySpan<byte> rgb, ReadOnlySpan<ImageSlot> images, ReadOnlySpan<int> tokens)
     {
-        _batch?.Dispose();
-        _update.Dispose();
-        _report.Dispose();
-        _one.Dispose();
-        _optimizer.Dispose();
-        _norm.Dispose();
-        Preprocess.Dispose();
-        Tape.Dispose();
+        var (loss, scale) = cache.ForwardAndBackward(rgb, images, tokens);
+        _norm.Compute(_options.GradClipNorm);
+        return (loss, scale, _norm.ReadNorm());
     }
 
     private void ComputeGradients(Tensor pixels, TokenBatch tokens)
@@ -108,7 +132,7 @@ public sealed class TrainingStep : IDisposable
 
     private void Update()
     {
-        _optimizer.Update(_norm.Result);
+        Optimizer.Update(_norm.Result);
         ClipLoss.ClampLogitScale(_model.LogitScale);
         _model.Parameters.Gradients.Clear();
     }
@@ -121,21 +145,15 @@ public sealed class TrainingStep : IDisposable
     }
 
     /// <summary>Names the first gradient, in the order of the checkpoint, with a value that is not finite.</summary>
-    private NotFiniteNumberException NotFiniteGradient(float norm)
+    private string NotFiniteGradient(float norm)
     {
         foreach (string name in _model.Parameters.Names)
         {
-            foreach (float value in _model.Parameters[name].Gradient?.ToArray() ?? [])
-            {
-                if (!float.IsFinite(value)) return NotFinite($"the gradient of '{name}'", value);
-            }
+            if (_model.Parameters[name].Gradient is { } gradient && NotFiniteSteps.FirstIn(gradient) is { } value) return $"the gradient of '{name}' is {value}";
         }
         // Every gradient is finite, yet the sum of their squares is not.
-        return NotFinite("the gradient norm", norm);
+        return $"the gradient norm is {norm}";
     }
-
-    private NotFiniteNumberException NotFinite(string what, float value) =>
-        new($"Step {_optimizer.StepCount + 1}: {what} is {value}, not a finite number; use a lower learning rate (--lr) or a longer warm-up (--warmup).");
 
     /// <summary>What a step of one batch size reads, and its work up to the norm of the gradients.</summary>
     private sealed class BatchWork : IDisposable

@@ -3,6 +3,7 @@ using ClipCuda.Cli;
 using ClipCuda.Devices;
 using ClipCuda.Model;
 using ClipCuda.Tests.Training;
+using ClipCuda.Training;
 
 namespace ClipCuda.Tests.Cli;
 
@@ -36,16 +37,19 @@ public sealed class TrainCommandTests
             "--val-csv", _run.ValCsv, "--epochs", "1", "--lr", "0.002", "--weight-decay", "0.3", "--beta1", "0.8", "--beta2", "0.95", "--eps", "1e-7", "--grad-clip-norm", "0.5",
             "--warmup", "7", "--seed", "9", "--image-size", "24", "--patch-size", "8", "--vision-width", "24", "--vision-layers", "2", "--vision-heads", "3", "--text-width", "20",
             "--text-layers", "3", "--text-heads", "2", "--context-length", "9", "--vocab-size", "49500", "--embed-dim", "6", "--num-workers", "1", "--threads", "1", "--device", "cpu",
-            "--log-every-n-steps", "3", "--val-frequency", "4", "--save-frequency", "5", "--name", "all");
+            "--log-every-n-steps", "3", "--val-frequency", "4", "--save-frequency", "5", "--val-steps", "6", "--save-steps", "7", "--keep", "8", "--max-time", "9h", "--wd-exclude",
+            "--lr-scheduler", "const-cooldown", "--epochs-cooldown", "1", "--lr-cooldown-end", "0.0001", "--lr-cooldown-power", "2", "--accum-freq", "2", "--max-not-finite-steps", "4",
+            "--name", "all");
         Assert.That((run.ExitCode, run.Error), Is.EqualTo((0, "")));
-        string[] settings = File.ReadAllLines(_run.Folder.At("all/params.txt"));
+        string[] settings = Settings("all");
         Assert.That(settings, Is.Ordered.Using<string>(StringComparer.Ordinal));
         Assert.That(settings, Is.SupersetOf(new[]
         {
             "batch_size: 8", "beta1: 0.8", "beta2: 0.95", "context_length: 9", "device: cpu", "embed_dim: 6", "epochs: 1", "eps: 1E-07", "grad_clip_norm: 0.5", "image_size: 24",
             "log_every_n_steps: 3", "lr: 0.002", "model_name: ViT-B/32", "name: all", "num_workers: 1", "patch_size: 8", "save_frequency: 5", "seed: 9", "strict: False",
             "text_heads: 2", "text_layers: 3", "text_width: 20", "threads: 1", "val_frequency: 4", "vision_heads: 3", "vision_layers: 2", "vision_width: 24", "vocab_size: 49500",
-            "warmup: 7", "weight_decay: 0.3",
+            "warmup: 7", "weight_decay: 0.3", "val_steps: 6", "save_steps: 7", "keep: 8", "max_time: 09:00:00", "wd_exclude: open_clip", "lr_scheduler: const-cooldown",
+            "epochs_cooldown: 1", "lr_cooldown_end: 0.0001", "lr_cooldown_power: 2", "accum_freq: 2", "max_not_finite_steps: 4",
         }));
     }
 
@@ -60,7 +64,7 @@ public sealed class TrainCommandTests
         Assert.That((run.ExitCode, run.Error), Is.EqualTo((0, "")));
         Assert.That(run.Output, Does.Contain($"Weights: '{start}{Path.DirectorySeparatorChar}open_clip_model.safetensors', text tower locked").And.Contain("resized from 2×2 to 3×3 patches"));
         Assert.That(
-            File.ReadAllLines(_run.Folder.At("next/params.txt")),
+            Settings("next"),
             Is.SupersetOf(new[] { $"pretrained: {start}", "lock_text: True", "lock_image: False", "vision_width: 64", "image_size: 48", "model_name: epoch_1" }));
 
         CommandLine.Run(["train", flag, start, "--embed-dim", "8", "--name", "x", .. rest]).MustFail(1, "embed_dim 16 (the model: 8)");
@@ -73,7 +77,7 @@ public sealed class TrainCommandTests
     {
         var run = Train("--epochs", "1", "--vision-width", "128", "--name", "wide");
         Assert.That((run.ExitCode, run.Error), Is.EqualTo((0, "")));
-        Assert.That(File.ReadAllLines(_run.Folder.At("wide/params.txt")), Does.Contain("vision_heads: 2").And.Contain("vision_width: 128"));
+        Assert.That(Settings("wide"), Does.Contain("vision_heads: 2").And.Contain("vision_width: 128"));
         Train("--vision-width", "100", "--name", "odd").MustFail(1, "--vision-width 100", "--vision-heads");
     }
 
@@ -114,6 +118,62 @@ public sealed class TrainCommandTests
         Train("--logs", _run.Folder.At("file"), "--name", "new").MustFail(1, "cannot be written", "--logs");
     }
 
+    /// <summary>The run's settings are in its folder: the path alone goes on with it, from anywhere.</summary>
+    [Test]
+    public void A_run_is_resumed_with_its_own_settings()
+    {
+        var first = Train("--epochs", "1", "--lr", "0.003", "--name", "one", "--resume", "latest");
+        Assert.That((first.ExitCode, first.Error), Is.EqualTo((0, "")));
+        Assert.That(first.Output, Does.Contain("Nothing to resume: there is no checkpoint in ").And.Contain("begins at step 0"));
+
+        string one = _run.Folder.At("one");
+        var finished = CommandLine.Run("train", "--resume", one);
+        Assert.That((finished.ExitCode, finished.Error), Is.EqualTo((0, "")));
+        Assert.That(finished.Output.TrimEnd().Split('\n'), Has.Length.EqualTo(1));
+        Assert.That(finished.Output, Does.Contain("is finished").And.Contain("raise --epochs").And.Contain("epoch_1"));
+
+        var more = CommandLine.Run("train", "--resume", "latest", "--logs", _run.Folder.Path, "--epochs", "2");
+        Assert.That((more.ExitCode, more.Error), Is.EqualTo((0, "")), more.Output);
+        Assert.That(more.Output, Does.Contain("Resumed: '").And.Contain("step 5 of 10").And.Not.Contain("step 5/10").And.Contain("step 10/10"));
+        Assert.That(File.ReadAllText(Path.Combine(one, "params.txt")), Does.Contain($"lr: 0.003  # '{Path.Combine(one, "config.json")}'").And.Contain("epochs: 2  # command line"));
+        Assert.That(File.ReadLines(Path.Combine(one, "metrics.csv")).Count(), Is.EqualTo(1 + 10));
+    }
+
+    [Test]
+    public void A_run_is_overwritten_when_that_is_asked_for()
+    {
+        Assert.That(Train("--epochs", "1", "--name", "one").ExitCode, Is.Zero);
+        string weights = _run.Folder.At($"one/checkpoints/epoch_1/{Checkpoint.WeightsFile}");
+        byte[] before = File.ReadAllBytes(weights);
+        Train("--epochs", "1", "--name", "one", "--seed", "1").MustFail(1, "exists already", "--overwrite");
+        Assert.That(Train("--epochs", "1", "--name", "one", "--seed", "1", "--overwrite").ExitCode, Is.Zero);
+        Assert.That(File.ReadAllBytes(weights), Is.Not.EqualTo(before));
+        Assert.That(File.ReadLines(_run.Folder.At("one/metrics.csv")).Count(), Is.EqualTo(1 + 5));
+        Train("--name", "one", "--overwrite", "--resume", "latest").MustFail(2, "--resume", "--overwrite");
+        Train("--resume", _run.Folder.At("nowhere")).MustFail(1, "nowhere");
+    }
+
+    [Test]
+    public void Settings_that_do_not_go_together_are_named()
+    {
+        Train("--lr-scheduler", "const-cooldown", "--name", "x").MustFail(1, "--epochs-cooldown");
+        Train("--epochs-cooldown", "1", "--name", "x").MustFail(1, "--lr-scheduler");
+        Train("--lr-scheduler", "wsd", "--epochs-cooldown", "9", "--name", "x").MustFail(1, "9 epochs", "--epochs");
+        Train("--lr-scheduler", "linear", "--name", "x").MustFail(2, "'linear'", "cosine, const, const-cooldown, wsd");
+        Train("--wd-exclude", "all", "--name", "x").MustFail(2, "'all'", "open_clip and none");
+        Train("--zeroshot-classes", "x", "--name", "x").MustFail(1, "--zeroshot-data");
+        Train("--accum-freq", "0", "--name", "x").MustFail(2, "--accum-freq", "at least 1");
+        Assert.That(Directory.Exists(_run.Folder.At("x")), Is.False);
+    }
+
+    [Test]
+    public void Time_that_is_nearly_up_ends_the_run_with_exit_0_and_a_checkpoint()
+    {
+        var run = Train("--max-time", "1s", "--name", "short");
+        Assert.That((run.ExitCode, run.Error), Is.EqualTo((0, "")));
+        Assert.That(run.Output, Does.Contain("Stopped after step 1 of 15, before --max-time is up; --resume latest goes on.").And.Contain("step_1"));
+    }
+
     [Test]
     public void A_caption_that_is_too_long_is_counted_or_with_strict_an_error()
     {
@@ -150,7 +210,7 @@ public sealed class TrainCommandTests
 
     [Test]
     public void A_loss_that_is_not_finite_is_exit_1() =>
-        Train("--lr", "1e38", "--grad-clip-norm", "0", "--name", "x").MustFail(1, "Step 2", "the loss", "--lr");
+        Train("--lr", "1e38", "--grad-clip-norm", "0", "--name", "x").MustFail(1, "Step 2", "the loss", "the weights are not finite", "--lr");
 
     [Test]
     public void On_a_terminal_notes_are_shown_above_the_progress()
@@ -160,13 +220,14 @@ public sealed class TrainCommandTests
         int result = console.Show(() =>
         {
             console.Note("a note with [brackets]");
-            console.Begin(epochs: 1, stepsPerEpoch: 24);
+            console.Begin(epochs: 1, stepsPerEpoch: 24, stepsDone: 9);
             console.Step(Examples.Step);
-            console.Evaluation(1, Examples.Evaluation, TimeSpan.FromSeconds(2));
+            console.Evaluation(1, 24, Examples.Evaluation, TimeSpan.FromSeconds(2));
+            console.ZeroShot(1, 12, Examples.Classification, TimeSpan.FromSeconds(2));
             return 3;
         });
         Assert.That(result, Is.EqualTo(3));
-        Assert.That(output.ToString(), Does.Contain("a note with [brackets]").And.Contain("R@1/5/10"));
+        Assert.That(output.ToString(), Does.Contain("a note with [brackets]").And.Contain("R@1/5/10").And.Contain("epoch 1/1 step 12/24 zero-shot: top-1 62.5 %, top-5 87.5 % of 24 images in 6"));
     }
 
     [Platform(Exclude = "Win", Reason = "Windows has no kill to send a signal with")]
@@ -189,10 +250,15 @@ public sealed class TrainCommandTests
         string rest = process.StandardOutput.ReadToEnd();
         process.WaitForExit();
         Assert.That(process.ExitCode, Is.EqualTo(exitCode), error.Result);
-        Assert.That(rest, Does.Contain("Stopping after this step").And.Contain("Stopped;"));
+        Assert.That(rest, Does.Contain("Stopping after this step").And.Contain("Stopped; go on with: train --resume "));
         Assert.That(File.ReadAllText(_run.Folder.At($"{signal}/metrics.csv")), Does.EndWith("\n"));
-        Assert.That(File.ReadAllText(_run.Folder.At($"{signal}/out.log")), Does.EndWith("Stopped before the end of the run.\n"));
+        Assert.That(File.ReadAllText(_run.Folder.At($"{signal}/out.log")), Does.Match(@"Stopped after step \d+ of 500000; the checkpoint is '.*'\.\n$"));
+        string checkpoint = CheckpointFolders.LatestOf(_run.Folder.At($"{signal}/checkpoints"))!;
+        Assert.That(File.ReadLines(_run.Folder.At($"{signal}/metrics.csv")).Last(), Does.Match($@"^\d+,{TrainingState.Read(checkpoint).Step},"), "the step that was finished is the one that was saved");
     }
+
+    /// <summary>The lines of <c>params.txt</c> without where settings came from.</summary>
+    private string[] Settings(string name) => [.. File.ReadLines(_run.Folder.At($"{name}/params.txt")).Select(line => line.Split("  # ")[0])];
 
     private CommandLine Train(params string[] args) => CommandLine.Run(["train", .. Arguments(args)]);
 

@@ -69,7 +69,7 @@ public sealed class CheckpointFoldersTests
     {
         Save(1, 0.3);
         Assert.That(
-            () => _checkpoints.Save(2, 0.9, path =>
+            () => _checkpoints.Save("epoch_2", 0.9, path =>
             {
                 File.WriteAllText(Path.Combine(path, "weights"), "half");
                 throw new IOException("disk full");
@@ -84,11 +84,93 @@ public sealed class CheckpointFoldersTests
     {
         Save(1, 0.3);
         string[] during = [];
-        _checkpoints.Save(2, 0.4, _ => during = Kept());
+        _checkpoints.Save("epoch_2", 0.4, _ => during = Kept());
         Assert.That(during, Does.Contain("epoch_1").And.Not.Contain("epoch_2"));
     }
 
-    private void Save(int epoch, double? score) => _checkpoints.Save(epoch, score, path => File.WriteAllText(Path.Combine(path, "weights"), $"{epoch}"));
+    [Test]
+    public void The_last_few_are_kept_besides_the_best()
+    {
+        _checkpoints = new CheckpointFolders(_folder.Path, keep: 3);
+        Save(1, 0.9);
+        for (int epoch = 2; epoch <= 6; epoch++) Save(epoch, 0.1);
+        Assert.That(Kept(), Is.EqualTo(new[] { "epoch_1", "epoch_4", "epoch_5", "epoch_6" }));
+        Assert.That(_checkpoints.Best, Is.EqualTo(_folder.At("epoch_1")));
+    }
+
+    [Test]
+    public void Latest_names_the_last_and_is_moved_when_that_is_whole()
+    {
+        Assert.That(CheckpointFolders.LatestOf(_folder.Path), Is.Null);
+        SaveState(3);
+        Assert.That(File.ReadAllText(_folder.At("latest")), Is.EqualTo("epoch_1\n"));
+        string? during = null;
+        _checkpoints.Save("step_4", null, path =>
+        {
+            WriteState(path, 4);
+            during = CheckpointFolders.LatestOf(_folder.Path);
+        });
+        Assert.That(during, Is.EqualTo(_folder.At("epoch_1")));
+        Assert.That(CheckpointFolders.LatestOf(_folder.Path), Is.EqualTo(_folder.At("step_4")));
+    }
+
+    [Test]
+    public void Without_latest_the_one_with_the_most_steps_counts_and_none_that_is_not_whole()
+    {
+        _checkpoints = new CheckpointFolders(_folder.Path, keep: 9);
+        foreach (long step in (ReadOnlySpan<long>)[10, 9, 8]) SaveState(step);
+        Directory.Delete(_folder.At("step_8"), recursive: true); // which latest names
+        Directory.Move(_folder.At("step_10"), _folder.At("step_10.unfinished"));
+        File.Delete(Path.Combine(_folder.At("epoch_3"), TrainingState.FileName));
+        Assert.That(CheckpointFolders.LatestOf(_folder.Path), Is.Null);
+        SaveState(7);
+        File.Delete(_folder.At("latest"));
+        Assert.That(CheckpointFolders.LatestOf(_folder.Path), Is.EqualTo(_folder.At("step_7")));
+    }
+
+    /// <summary>Going on from the checkpoint in the middle: what comes before it counts, what comes after gives way when its step is reached again.</summary>
+    [Test]
+    public void A_run_that_goes_on_takes_over_what_is_there()
+    {
+        _checkpoints = new CheckpointFolders(_folder.Path, keep: 3);
+        SaveState(1, 0.9);
+        SaveState(2, 0.2);
+        SaveState(4, 0.3);
+        _folder.Write("step_5.unfinished/half", "x");
+        _folder.Write("step_1.deleted/half", "x");
+        _folder.Write("latest.tmp", "x");
+        _checkpoints = new CheckpointFolders(_folder.Path, keep: 1);
+        _checkpoints.Continue(_folder.At("step_2"));
+        Assert.That(Kept(), Is.EqualTo(new[] { "step_1", "step_2", "step_4" }));
+        Assert.That(File.Exists(_folder.At("latest.tmp")), Is.False);
+        Assert.That((_checkpoints.Last, _checkpoints.Best), Is.EqualTo((_folder.At("step_2"), _folder.At("step_1"))));
+        Assert.That(CheckpointFolders.LatestOf(_folder.Path), Is.EqualTo(_folder.At("step_2")));
+        SaveState(4, 0.1);
+        Assert.That(Kept(), Is.EqualTo(new[] { "step_1", "step_4" }));
+        Assert.That(TrainingState.Read(_folder.At("step_4")).Score, Is.EqualTo(0.1));
+    }
+
+    [Test]
+    public void An_evaluation_may_come_after_its_checkpoint()
+    {
+        SaveState(1, 0.5);
+        SaveState(2);
+        _checkpoints.UpdateLast(State(2, 0.7));
+        Assert.That(_checkpoints.Best, Is.EqualTo(_folder.At("step_2")));
+        Assert.That(TrainingState.Read(_folder.At("step_2")).Score, Is.EqualTo(0.7));
+    }
+
+    private void Save(int epoch, double? score) => _checkpoints.Save($"epoch_{epoch}", score, path => File.WriteAllText(Path.Combine(path, "weights"), $"{epoch}"));
+
+    private void SaveState(long step, double? score = null) => _checkpoints.Save(State(step, score).Name, score, path => WriteState(path, step, score));
+
+    private static void WriteState(string path, long step, double? score = null)
+    {
+        State(step, score).Write(path);
+        File.WriteAllText(Path.Combine(path, Checkpoint.WeightsFile), "");
+    }
+
+    private static TrainingState State(long step, double? score) => new() { Step = step, StepsPerEpoch = 3, BatchSize = 8, Samples = 25, Seed = 1, Score = score };
 
     private string[] Kept() => [.. Directory.EnumerateDirectories(_folder.Path).Select(path => Path.GetFileName(path)!).Order(StringComparer.Ordinal)];
 }

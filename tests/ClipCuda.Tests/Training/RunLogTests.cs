@@ -18,6 +18,20 @@ public sealed class RunLogTests
             + "clip_val_loss: 3.2500\tepoch: 1.0000\tnum_samples: 1346.0000"));
 
     [Test]
+    public void A_zero_shot_line_has_the_fields_of_open_clip()
+    {
+        using var folder = new TemporaryFolder();
+        using (var log = new RunLog(folder.At("out.log")))
+        {
+            log.ZeroShot(2, Examples.Classification);
+            log.ZeroShot(3, Examples.Classification with { Acc5 = null });
+        }
+        string[] lines = File.ReadAllLines(folder.At("out.log"));
+        Assert.That(lines[0], Does.EndWith("| INFO | Eval Epoch: 2 zeroshot-val-top1: 0.6250\tzeroshot-val-top5: 0.8750\tzeroshot-mean-per-class-recall: 0.5000"));
+        Assert.That(lines[1], Does.EndWith("Eval Epoch: 3 zeroshot-val-top1: 0.6250\tzeroshot-mean-per-class-recall: 0.5000"));
+    }
+
+    [Test]
     public void The_mean_loss_is_that_of_the_epoch_and_counts_steps_that_are_not_shown()
     {
         using var folder = new TemporaryFolder();

@@ -73,12 +73,19 @@ internal sealed class RecordedProgress : ITrainingProgress
 
     public List<(int Epoch, RetrievalReport Report)> Evaluations { get; } = [];
 
+    public List<(long Step, ClassificationReport Report)> ZeroShots { get; } = [];
+
     /// <summary>Called after each step.</summary>
     public Action<StepReport>? AfterStep { get; init; }
 
+    /// <summary>Called after each evaluation with its step.</summary>
+    public Action<long>? AfterEvaluation { get; init; }
+
     public void Note(string line) => Notes.Add(line);
 
-    public void Begin(int epochs, int stepsPerEpoch) { }
+    public void Begin(int epochs, int stepsPerEpoch, long stepsDone) => StepsBefore = stepsDone;
+
+    public long StepsBefore { get; private set; }
 
     public void Step(StepReport step)
     {
@@ -86,5 +93,11 @@ internal sealed class RecordedProgress : ITrainingProgress
         AfterStep?.Invoke(step);
     }
 
-    public void Evaluation(int epoch, RetrievalReport report, TimeSpan duration) => Evaluations.Add((epoch, report));
+    public void Evaluation(int epoch, long step, RetrievalReport report, TimeSpan duration)
+    {
+        Evaluations.Add((epoch, report));
+        AfterEvaluation?.Invoke(step);
+    }
+
+    public void ZeroShot(int epoch, long step, ClassificationReport report, TimeSpan duration) => ZeroShots.Add((step, report));
 }

@@ -208,18 +208,22 @@ public sealed class TrainerTests
         Assert.That(progress.Steps, Has.Count.EqualTo(4));
         string folder = _run.Folder.At("run");
         Assert.That(File.ReadLines(Path.Combine(folder, "metrics.csv")).Count(), Is.EqualTo(1 + 4 + 1));
-        Assert.That(File.ReadAllText(Path.Combine(folder, "out.log")), Does.EndWith("| WARNING | Stopped before the end of the run.\n"));
-        Assert.That(Directory.GetDirectories(Path.Combine(folder, "checkpoints")).Select(Path.GetFileName), Is.EqualTo(new[] { "epoch_1" }));
+        Assert.That(File.ReadAllText(Path.Combine(folder, "out.log")), Does.Match(@"\| WARNING \| Stopped after step 4 of 6; the checkpoint is '.*step_4'\.\n$"));
+        Assert.That(Directory.GetDirectories(Path.Combine(folder, "checkpoints")).Select(Path.GetFileName), Is.EquivalentTo(new[] { "epoch_1", "step_4" }), "the best and the last");
     }
 
     [Test]
     public void A_loss_that_is_not_finite_stops_the_run_and_names_the_step()
     {
-        var options = _run.Options("run") with { LearningRate = 1e38f, Warmup = 0, GradClipNorm = 0 };
-        Assert.That(() => TinyRun.Train(options), Throws.TypeOf<NotFiniteNumberException>().With.Message.StartsWith("Step 2: the loss is "));
+        var options = _run.Options("run") with { LearningRate = 1e30f, Warmup = 0, GradClipNorm = 0, MaxNotFiniteSteps = 2 };
+        var progress = new RecordedProgress();
+        Assert.That(
+            () => TinyRun.Train(options, progress), Throws.TypeOf<NotFiniteNumberException>().With.Message.StartsWith("Step 3: the loss is NaN, not a finite number; so it was for 2 steps in a row, since step 2,"));
+        Assert.That(progress.Notes, Has.One.StartsWith("Step 2 skipped: the loss is NaN"));
+        Assert.That(() => TinyRun.Train(options with { Name = "worse", LearningRate = 1e38f }), Throws.TypeOf<NotFiniteNumberException>().With.Message.Contains("Step 2: the loss is NaN, not a finite number, and the weights are not finite either"));
         string folder = _run.Folder.At("run");
-        Assert.That(File.ReadAllText(Path.Combine(folder, "out.log")), Does.Contain("| ERROR | Step 2: the loss is "));
-        Assert.That(File.ReadLines(Path.Combine(folder, "metrics.csv")).Count(), Is.EqualTo(1 + 1));
+        Assert.That(File.ReadAllText(Path.Combine(folder, "out.log")), Does.Contain("| ERROR | Step 3: the loss is "));
+        Assert.That(File.ReadLines(Path.Combine(folder, "metrics.csv")).Count(), Is.EqualTo(1 + 3));
         Assert.That(Directory.EnumerateFileSystemEntries(Path.Combine(folder, "checkpoints")), Is.Empty);
     }
 

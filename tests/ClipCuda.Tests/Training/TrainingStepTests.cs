@@ -66,8 +66,13 @@ public sealed class TrainingStepTests
         float[] poison = new float[gradient.Elements];
         poison[^1] = float.NaN;
         gradient.Upload(poison); // backward adds to it
-        Assert.That(() => Run(step, seed: 2), Throws.TypeOf<NotFiniteNumberException>().With.Message.StartsWith($"Step 2: the gradient of '{Name}' is NaN"));
+        float[] moments = step.Optimizer.Moments(Name).First.ToArray();
+        var result = Run(step, seed: 2);
+        Assert.That(result.NotFinite, Is.EqualTo($"the gradient of '{Name}' is NaN"));
         Assert.That(model.Parameters.Values.ToArray(), Is.EqualTo(before));
+        Assert.That(step.Optimizer.Moments(Name).First.ToArray(), Is.EqualTo(moments));
+        Assert.That((step.Optimizer.StepCount, model.Parameters.Gradients.ToArray().All(g => g == 0)), Is.EqualTo((1, true)));
+        Assert.That(Run(step, seed: 2).NotFinite, Is.Null, "the next step is as any other");
     }
 
     [Test]
