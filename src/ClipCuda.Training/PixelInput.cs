@@ -20,14 +20,21 @@ internal static class PixelInput
     public static Tensor Run(Tape tape, Preprocess preprocess, ReadOnlySpan<byte> rgb, ReadOnlySpan<ImageSlot> images, int size, ImageFit fit)
     {
         var places = new PreprocessImage[images.Length];
-        for (int i = 0; i < images.Length; i++) places[i] = Place(images[i], size, fit);
+        bool anyChange = false;
+        for (int i = 0; i < images.Length; i++)
+        {
+            places[i] = Place(images[i], size, fit);
+            anyChange |= images[i].Pixels.Jitter || images[i].Pixels.Gray;
+        }
         var pixels = tape.AllocateScratch(DataType.Float32, images.Length, 3, size, size);
-        preprocess.Run(rgb, places, pixels);
+        preprocess.Run(rgb, places, pixels, anyChange ? [.. images.ToArray().Select(image => Change(image.Pixels))] : []);
         return pixels;
     }
 
+    internal static ColourChange Change(in PixelDraw draw) => new(draw.Jitter, draw.Order, draw.Brightness, draw.Contrast, draw.Saturation, draw.Hue, draw.Gray);
+
     internal static PreprocessImage Place(in ImageSlot image, int size, ImageFit fit) =>
-        fit == ImageFit.Centre
+        (fit == ImageFit.Centre
             ? PreprocessImage.Centre(image.Offset, image.Width, image.Height, size)
-            : PreprocessImage.Crop(image.Offset, image.Width, image.Height, image.CropX, image.CropY, image.CropWidth, image.CropHeight, size);
+            : PreprocessImage.Crop(image.Offset, image.Width, image.Height, image.CropX, image.CropY, image.CropWidth, image.CropHeight, size)) with { Flip = image.Pixels.Flip };
 }

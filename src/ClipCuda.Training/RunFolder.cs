@@ -4,7 +4,7 @@ namespace ClipCuda.Training;
 
 /// <summary>
 /// The folder of one run: <c>params.txt</c> (settings), <c>out.log</c> (<see cref="RunLog"/>), <c>metrics.csv</c>
-/// (<see cref="MetricsFile"/>) and <c>checkpoints</c> (<see cref="CheckpointFolders"/>). It is new for every run: an existing one is never
+/// (<see cref="MetricsFile"/>), <c>tensorboard</c> (<see cref="EventFile"/>), at the end what <see cref="RunReport"/> draws, and <c>checkpoints</c> (<see cref="CheckpointFolders"/>). It is new for every run: an existing one is never
 /// written to.
 /// </summary>
 public sealed class RunFolder : IDisposable
@@ -14,6 +14,7 @@ public sealed class RunFolder : IDisposable
         Path = path;
         Log = new RunLog(System.IO.Path.Combine(path, "out.log"));
         Metrics = new MetricsFile(System.IO.Path.Combine(path, "metrics.csv"));
+        Events = new EventFile(System.IO.Path.Combine(path, "tensorboard"));
         Checkpoints = new CheckpointFolders(System.IO.Path.Combine(path, "checkpoints"));
     }
 
@@ -22,6 +23,9 @@ public sealed class RunFolder : IDisposable
     public RunLog Log { get; }
 
     public MetricsFile Metrics { get; }
+
+    /// <summary>The same numbers for TensorBoard, under open_clip's names.</summary>
+    public EventFile Events { get; }
 
     public CheckpointFolders Checkpoints { get; }
 
@@ -40,6 +44,28 @@ public sealed class RunFolder : IDisposable
         return Directory.Exists(path) || File.Exists(path)
             ? throw new IOException($"The run folder '{path}' exists already; choose another name (--name) or remove it.")
             : path;
+    }
+
+    /// <summary>Writes a step into the metrics and events.</summary>
+    public void Add(StepReport step)
+    {
+        Metrics.Add(step);
+        Events.Add(
+            step.Step, ("train/loss", step.Loss), ("train/lr", step.LearningRate), ("train/scale", step.LogitScale), ("train/grad_norm", step.GradientNorm),
+            ("train/samples_per_second", step.SamplesPerSecond), ("train/data_time", step.DataSeconds), ("train/batch_time", step.Seconds));
+    }
+
+    /// <summary>Writes an evaluation into the metrics and events.</summary>
+    public void Add(int epoch, long step, RetrievalReport report)
+    {
+        Metrics.Add(epoch, step, report);
+        Events.Add(step, ("val/clip_val_loss", report.Loss));
+        foreach (var (direction, recall) in new[] { ("image_to_text", report.ImageToText), ("text_to_image", report.TextToImage) })
+        {
+            Events.Add(
+                step, ($"val/{direction}_R@1", recall.At1), ($"val/{direction}_R@5", recall.At5), ($"val/{direction}_R@10", recall.At10),
+                ($"val/{direction}_mean_rank", recall.MeanRank), ($"val/{direction}_median_rank", recall.MedianRank));
+        }
     }
 
     /// <summary>Creates the folder and its files.</summary>
@@ -63,6 +89,7 @@ public sealed class RunFolder : IDisposable
     {
         Log.Dispose();
         Metrics.Dispose();
+        Events.Dispose();
     }
 
     private static string Format(IEnumerable<KeyValuePair<string, string>> settings) =>

@@ -15,7 +15,7 @@ public sealed record TrainingSummary(string Folder, string? LastCheckpoint, stri
 /// </summary>
 public sealed class Trainer : IDisposable
 {
-    private const int SkippedShown = 3;
+    private const int SkippedShown = 3, ExampleImages = 24;
 
     private readonly TrainingOptions _options;
     private readonly ITrainingProgress _progress;
@@ -23,13 +23,14 @@ public sealed class Trainer : IDisposable
     private readonly List<string> _notes = [];
     private readonly ClipModel _model;
     private readonly TrainingStep _step;
-    private readonly CsvDataset _trainData;
     private readonly CsvDataset? _valData;
-    private readonly BatchLoader _train;
+    private readonly BatchSource _train;
     private readonly BatchLoader? _val;
     private readonly RetrievalEvaluation? _evaluation;
     private readonly HashSet<string> _skippedNoted = new(StringComparer.Ordinal);
+    private readonly string _deviceName;
     private RunFolder? _folder;
+    private RetrievalReport? _lastEvaluation;
 
     /// <summary>Opens the device, reads the data and checks everything that can be known before the first step.</summary>
     /// <exception cref="ArgumentException">A setting is out of range, does not fit the data, or needs more memory than is free.</exception>
@@ -47,27 +48,27 @@ public sealed class Trainer : IDisposable
             RunFolder.Locate(options.Logs, options.Name!);
             var device = Own(Device.Open(options.Device, options.Threads, options.Tf32));
             _options = options with { Device = device.Name, Threads = options.Threads > 0 ? options.Threads : Environment.ProcessorCount };
+            _deviceName = device.Description;
             Note($"Device: {device.Announcement}");
 
             var tokenizer = new ClipTokenizer(Path.Combine(DataFolder.Find(), DataFolder.Merges));
             if (options.Model.Text.VocabSize < tokenizer.VocabularySize)
                 throw new ArgumentException($"The vocabulary of {options.Model.Text.VocabSize} is smaller than the tokenizer's {tokenizer.VocabularySize}; use --vocab-size {tokenizer.VocabularySize}.");
-            _trainData = CsvDataset.Load(options.TrainCsv, options.ImageRoot, options.Strict);
-            _train = Own(new BatchLoader(_trainData, tokenizer, options.TrainLoader));
-            Note($"Training data: {Describe(_trainData, _train)}, {_train.BatchesPerEpoch} steps of {options.BatchSize} an epoch");
+            _train = Own(TrainingData.Open(options, tokenizer));
+            Note($"Training data: {_train.Description}, {_train.BatchesPerEpoch} steps of {options.BatchSize} an epoch");
             if (options.ValCsv is null)
             {
                 Note("Evaluation data: none, so nothing is evaluated; name some with --val-csv");
             }
             else
             {
-                _valData = CsvDataset.Load(options.ValCsv, options.ImageRoot, options.Strict);
+                _valData = CsvDataset.Load(options.ValCsv, options.Csv);
                 _val = Own(new BatchLoader(_valData, tokenizer, options.ValLoader));
-                Note($"Evaluation data: {Describe(_valData, _val)}");
+                Note($"Evaluation data: {_val.Description}");
             }
             NoteSkipped();
 
-            var memory = new MemoryEstimate(_options, _trainData, _valData);
+            var memory = new MemoryEstimate(_options, _train.TypicalSize(), _valData);
             string changed = Presets.All.FirstOrDefault(preset => preset.Name == options.ModelName) is { } named && named.Config != options.Model ? " changed by flags" : "";
             Note($"Model: {options.ModelName}{changed}, {memory.Parameters:N0} parameters");
             Note(memory.Check(device.FreeBytes));
@@ -83,7 +84,7 @@ public sealed class Trainer : IDisposable
                 Note("Weights: fresh, also those of the locked tower, which keeps them as they are; name trained ones with --pretrained");
             }
             _step = Own(new TrainingStep(_model, options));
-            if (_val is not null) _evaluation = new RetrievalEvaluation(_model, _step.Preprocess, _valData!, _val, options.BatchSize);
+            if (_val is not null) _evaluation = new RetrievalEvaluation(_model, _step.Preprocess, _valData!, _val, options.BatchSize) { ExampleImages = ExampleImages };
         }
         catch
         {
@@ -114,10 +115,12 @@ public sealed class Trainer : IDisposable
                     _folder.Checkpoints.Save(epoch, evaluation?.MeanRecallAt10, path => Checkpoint.Save(path, _model, Facts(epoch)));
                 NoteSkipped();
             }
+            WriteReport(evaluation);
             return new TrainingSummary(_folder.Path, _folder.Checkpoints.Last, _folder.Checkpoints.Best, evaluation);
         }
         catch (OperationCanceledException)
         {
+            WriteReport(_lastEvaluation);
             _folder.Log.Warning("Stopped before the end of the run.");
             throw;
         }
@@ -138,6 +141,7 @@ public sealed class Trainer : IDisposable
         int stepOfEpoch = 0;
         var waited = _train.Waited;
         long began = Stopwatch.GetTimestamp();
+        var watch = new EpochWatch(_train, _options.Workers);
         foreach (var batch in _train.Epoch(epoch - 1))
         {
             long step = (long)(epoch - 1) * _train.BatchesPerEpoch + stepOfEpoch;
@@ -161,11 +165,12 @@ public sealed class Trainer : IDisposable
                 DataSeconds = (_train.Waited - waited).TotalSeconds,
             };
             (began, waited) = (ended, _train.Waited);
-            _folder!.Metrics.Add(report);
+            _folder!.Add(report);
             _folder.Log.Step(report, IsShown(report));
             _progress.Step(report);
             stop.ThrowIfCancellationRequested();
         }
+        Note($"epoch {epoch}/{_options.Epochs} trained: {watch.Report()}");
     }
 
     /// <summary>Whether a step has a line in the log: every n-th of the run, and the last of an epoch.</summary>
@@ -175,10 +180,26 @@ public sealed class Trainer : IDisposable
     {
         long began = Stopwatch.GetTimestamp();
         var report = _evaluation!.Run(_step.Tape, stop);
-        _folder!.Metrics.Add(epoch, (long)epoch * _train.BatchesPerEpoch, report);
+        _folder!.Add(epoch, (long)epoch * _train.BatchesPerEpoch, report);
         _folder.Log.Evaluation(epoch, report);
+        _lastEvaluation = report;
         _progress.Evaluation(epoch, report, Stopwatch.GetElapsedTime(began));
         return report;
+    }
+
+    /// <summary>Draws what there is to look at. A run whose pictures cannot be written is whole all the same.</summary>
+    private void WriteReport(RetrievalReport? evaluation)
+    {
+        var report = new RunReport(_folder!.Path) { Evaluation = evaluation, Examples = _evaluation?.Examples ?? [], Settings = _options.Settings(), Notes = _notes, Device = _deviceName };
+        try
+        {
+            report.Write();
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or InvalidDataException)
+        {
+            _folder.Log.Warning($"The report could not be written: {e.Message}");
+            _progress.Note($"The report could not be written: {e.Message}");
+        }
     }
 
     private static string Locked(TrainingOptions options) => (options.LockImage, options.LockText) switch
@@ -191,23 +212,17 @@ public sealed class Trainer : IDisposable
 
     private Dictionary<string, long> Facts(int epoch) => new(StringComparer.Ordinal) { ["epoch"] = epoch, ["step"] = (long)epoch * _train.BatchesPerEpoch };
 
-    private static string Describe(CsvDataset data, BatchLoader loader)
-    {
-        string cut = loader.TruncatedCaptions == 0 ? "" : $" ({loader.TruncatedCaptions} too long for the context and cut)";
-        return $"{data.Samples.Count:N0} images, {data.Rows.Count:N0} captions{cut} from '{data.Path}'";
-    }
-
     /// <summary>Notes the images that were found missing or undecodable since the last time: the first few, and how many.</summary>
     private void NoteSkipped()
     {
-        foreach (var (loader, data) in new[] { (_train, _trainData), (_val, _valData) })
+        foreach (var (source, name) in new (BatchSource?, string)[] { (_train, _options.TrainData), (_val, _options.ValCsv ?? "") })
         {
-            if (loader is null) continue;
-            var all = loader.Skipped;
-            SkippedImage[] found = [.. all.Where(image => _skippedNoted.Add($"{data!.Path}\n{image.Path}"))];
-            foreach (var image in found.Take(SkippedShown)) Note($"Skipped, line {image.Line} of '{data!.Path}': {image.Reason}");
+            if (source is null) continue;
+            var all = source.Skipped;
+            SkippedImage[] found = [.. all.Where(skipped => _skippedNoted.Add($"{name}\n{skipped.Place}\n{skipped.Path}"))];
+            foreach (var skipped in found.Take(SkippedShown)) Note($"Skipped, {skipped.Place} of '{name}': {skipped.Reason}");
             if (found.Length > SkippedShown) Note($"Skipped {found.Length - SkippedShown:N0} more");
-            if (found.Length > 0) Note($"{all.Count:N0} images of '{data!.Path}' skipped so far; make that an error with --strict");
+            if (found.Length > 0) Note($"{all.Count:N0} images of '{name}' skipped so far; make that an error with --strict");
         }
     }
 
