@@ -6,7 +6,7 @@ namespace ClipCuda.Training;
 
 /// <summary>A line of text below an image, with a bar behind it.</summary>
 /// <param name="Share">How long the bar is, from 0 to 1.</param>
-/// <param name="Right">Whether it is known to be right (green) or wrong (red); null if neither.</param>
+/// <param name="Right">Whether it is known to be right (green bar and text) or wrong (red); null if neither.</param>
 public sealed record SheetLine(string Text, double Share, bool? Right = null);
 
 /// <summary>An image file with the lines below it, at least one.</summary>
@@ -23,6 +23,7 @@ public static class ContactSheet
 
     private static readonly SKColor Background = new(0xF4, 0xF5, 0xF7), Card = SKColors.White, Ink = new(0x1F, 0x24, 0x2B), Faint = new(0x6B, 0x74, 0x80);
     private static readonly SKColor Bar = new(0xD6, 0xE4, 0xFA), RightBar = new(0xC4, 0xEB, 0xCD), WrongBar = new(0xFA, 0xD3, 0xCF);
+    private static readonly SKColor RightInk = new(0x1A, 0x7F, 0x37), WrongInk = new(0xB4, 0x2B, 0x20);
 
     /// <exception cref="IOException">The file cannot be written.</exception>
     public static void Write(string path, string title, string subtitle, IReadOnlyList<SheetImage> images)
@@ -64,7 +65,7 @@ public static class ContactSheet
                 string percent = $"{line.Share:0 %}";
                 float percentWidth = Width(percent, 13);
                 Text(percent, x + Inset + Picture - percentWidth, top + 14, percentWidth + 1, 13, first ? Ink : Faint);
-                Text(line.Text, x + Inset, top + 14, Picture - percentWidth - 8, 13, first ? Ink : Faint);
+                Text(line.Text, x + Inset, top + 14, Picture - percentWidth - 8, 13, line.Right is { } mark ? mark ? RightInk : WrongInk : first ? Ink : Faint);
                 top += LineHeight;
             }
         }
