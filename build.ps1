@@ -1,6 +1,6 @@
-# Verbs: kernels [--nvcc] (CUDA to PTX), build, test, bench [filter] [--quick] (against libtorch), fuzz [count] [seed]
+# Verbs: kernels [--nvcc] (CUDA to PTX), build, build managedcuda (the optional second CUDA binding), test, bench [filter] [--quick] (against libtorch), fuzz [count] [seed]
 # (random programs, compiler against interpreter; damaged weights, configurations and texts), mutate [kernel] [most] (altered kernels, which their tests must
-# notice), faults (every driver call of a run fails once). Only `kernels` needs more than the .NET SDK. The same as build.sh.
+# notice), faults (every driver call of a run fails once), counters (what kernels ask of memory, to kernels/README.md). Only `kernels` needs more than the .NET SDK. The same as build.sh.
 $ErrorActionPreference = 'Stop'
 Set-Location $PSScriptRoot
 
@@ -46,6 +46,11 @@ if ($args.Count -eq 1 -and $args[0] -ceq 'faults') {
     & dotnet test -c Release --filter FullyQualifiedName~FaultTests --logger 'console;verbosity=detailed'
     exit $LASTEXITCODE
 }
+if ($args.Count -eq 1 -and $args[0] -ceq 'counters') {
+    $env:CLIPCUDA_COUNTERS = 'write'
+    & dotnet test tests/ClipCuda.Tests -c Release --filter FullyQualifiedName~KernelTableTests
+    exit $LASTEXITCODE
+}
 if ($args.Count -gt 0 -and $args[0] -ceq 'fuzz') {
     $env:CLIPCUDA_FUZZ = $args.Count -gt 1 ? $args[1] : 10000
     $env:CLIPCUDA_FUZZ_SEED = $args.Count -gt 2 ? $args[2] : 1
@@ -60,13 +65,21 @@ if ($args.Count -gt 0 -and $args[0] -ceq 'mutate') {
     exit $LASTEXITCODE
 }
 
+if ($args.Count -gt 1 -and "$($args[0]) $($args[1])" -ceq 'build managedcuda') {
+    # A plug-in that ClipCuda.sln does not know; it is copied beside the program and the tests.
+    dotnet build ClipCuda.sln -c Release
+    if ($LASTEXITCODE -ne 0) { exit $LASTEXITCODE }
+    dotnet build src/ClipCuda.Device.ManagedCuda -c Release @($args | Select-Object -Skip 2)
+    exit $LASTEXITCODE
+}
+
 switch -Exact ("$args") {
     'kernels' { Build-Kernels }
     'kernels --nvcc' { Test-KernelsWithNvcc }
     'build' { dotnet build ClipCuda.sln; exit $LASTEXITCODE }
     'test' { dotnet test; exit $LASTEXITCODE }
     default {
-        [Console]::Error.WriteLine('usage: ./build.ps1 kernels [--nvcc] | build | test | bench [filter] [--quick] [--output FOLDER] | fuzz [count] [seed] | mutate [kernel] [most] | faults')
+        [Console]::Error.WriteLine('usage: ./build.ps1 kernels [--nvcc] | build [managedcuda [-p:ManagedCudaPath=FOLDER]] | test | bench [filter] [--quick] [--output FOLDER] | fuzz [count] [seed] | mutate [kernel] [most] | faults | counters')
         exit 2
     }
 }

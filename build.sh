@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Verbs: kernels [--nvcc] (CUDA to PTX), build, test, bench [filter] [--quick] (against libtorch),
+# Verbs: kernels [--nvcc] (CUDA to PTX), build, build managedcuda (the optional second CUDA binding), test, bench [filter] [--quick] (against libtorch),
 # fuzz [count] [seed] (random programs, compiler against interpreter; damaged weights, configurations and texts),
-# mutate [kernel] [most] (altered kernels, which their tests must notice), faults (every driver call of a run fails once).
+# mutate [kernel] [most] (altered kernels, which their tests must notice), faults (every driver call of a run fails once),
+# counters (what kernels ask of memory, to kernels/README.md).
 # Only `kernels` needs more than the .NET SDK.
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -39,15 +40,21 @@ case "${1:-} ${2:-}" in
     "kernels ") kernels ;;
     "kernels --nvcc") kernels_with_nvcc ;;
     "build ") dotnet build ClipCuda.sln ;;
+    "build managedcuda")
+        # A plug-in that ClipCuda.sln does not know; it is copied beside the program and the tests.
+        dotnet build ClipCuda.sln -c Release
+        dotnet build src/ClipCuda.Device.ManagedCuda -c Release "${@:3}"
+        ;;
     "test ") dotnet test ;;
     "fuzz "*) CLIPCUDA_FUZZ=${2:-10000} CLIPCUDA_FUZZ_SEED=${3:-1} dotnet test -c Release --filter FullyQualifiedName~FuzzTests ;;
     "mutate "*)
         CLIPCUDA_MUTATE=${2:-all} CLIPCUDA_MUTATE_MOST=${3:-} dotnet test tests/ClipCuda.Tests -c Release --filter FullyQualifiedName~All_mutants --logger "console;verbosity=normal"
         ;;
     "faults ") CLIPCUDA_FAULTS=all dotnet test -c Release --filter FullyQualifiedName~FaultTests --logger "console;verbosity=detailed" ;;
+    "counters ") CLIPCUDA_COUNTERS=write dotnet test tests/ClipCuda.Tests -c Release --filter FullyQualifiedName~KernelTableTests ;;
     "bench "*) dotnet run -c Release --project tests/ClipCuda.Benchmarks -- "${@:2}" ;;
     *)
-        echo "usage: ./build.sh kernels [--nvcc] | build | test | bench [filter] [--quick] [--output FOLDER] | fuzz [count] [seed] | mutate [kernel] [most] | faults" >&2
+        echo "usage: ./build.sh kernels [--nvcc] | build [managedcuda [-p:ManagedCudaPath=FOLDER]] | test | bench [filter] [--quick] [--output FOLDER] | fuzz [count] [seed] | mutate [kernel] [most] | faults | counters" >&2
         exit 2
         ;;
 esac

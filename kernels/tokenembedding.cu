@@ -8,6 +8,7 @@
 // y, dy: [batch · sequence, width]; table, dtable: [vocabulary, width]; positions: [sequence, width].
 // order: the rows of y sorted by id; chunks: [chunks + 1] starts in order; owners: [ids + 1] starts in chunks; ids: [ids] distinct ones.
 // A frequent id (padding) is split into chunks, a rare one has one: each id has one owner, so no atomics and the same bits every time.
+// There may be more blocks than chunks and ids, so that the grid is the same for every batch: the last ones' ranges are empty.
 // forward: a block of 128 a row; partial: one a chunk; table: one an id. Moves 8 bytes an element forward, 4 and 4 + 8 an owned one back.
 #include "common/positions.cuh"
 
@@ -21,6 +22,7 @@ KERNEL(128) tokenembedding_forward(float* y, const int* id, const float* table, 
 KERNEL(128) tokenembedding_backward_partial(float* partial, const float* dy, const int* order, const int* chunks, int width) {
     int first = chunks[blockIdx.x];
     int last = chunks[blockIdx.x + 1];
+    if (first == last) return;
     for (int c = threadIdx.x; c < width; c += 128) {
         float sum = 0;
         for (int i = first; i < last; ++i) sum += dy[(long long)order[i] * width + c];
@@ -31,6 +33,7 @@ KERNEL(128) tokenembedding_backward_partial(float* partial, const float* dy, con
 KERNEL(128) tokenembedding_backward_table(float* dtable, const float* partial, const int* ids, const int* owners, int width) {
     int first = owners[blockIdx.x];
     int last = owners[blockIdx.x + 1];
+    if (first == last) return;
     float* row = dtable + (long long)ids[blockIdx.x] * width;
     for (int c = threadIdx.x; c < width; c += 128) {
         float sum = 0;

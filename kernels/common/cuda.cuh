@@ -42,3 +42,21 @@ DEVICE float __int_as_float(int a) { return __builtin_bit_cast(float, a); }
 
 constexpr unsigned WholeWarp = 0xffffffffu;
 constexpr int WarpSize = 32;
+
+// The warp's number in its block. Opaque to the compiler, which else makes of a multiple of it a shift and a mask of threadIdx.x: a CPU then
+// no longer sees that all lanes have the same.
+DEVICE int warp_index() {
+    int warp = threadIdx.x / WarpSize;
+    asm("" : "+r"(warp));
+    return warp;
+}
+
+// What was added to these before stays before, what comes after stays after: a compiler would load everything first and run out of registers.
+template <int Rows, int Columns>
+DEVICE void keep_order(float (&sums)[Rows][Columns]) {
+#pragma unroll
+    for (int row = 0; row < Rows; ++row) {
+#pragma unroll
+        for (int column = 0; column < Columns; ++column) asm volatile("" : "+f"(sums[row][column]));
+    }
+}

@@ -17,22 +17,23 @@ internal sealed class EmbedderFlags
     private readonly Option<int?> _workers = NumberOption.Whole("--num-workers", $"threads that decode images ahead; changes no result (default: {DefaultWorkers})", least: 0, "--workers");
     private readonly Option<int?> _threads = NumberOption.Whole("--threads", "threads that compute; changes no result (default: one a core)", least: 1);
     private readonly Option<string> _device = DeviceOption.Create();
+    private readonly Option<bool> _tf32 = DeviceOption.CreateTf32();
     private readonly Option<bool> _strict = new("--strict") { Description = "make an image that cannot be read an error; otherwise it is reported, left out and the exit code stays 0" };
 
     public void AddTo(Command command)
     {
-        foreach (var option in new Option[] { _checkpoint, _logs, _batchSize, _workers, _threads, _device, _strict }) command.Add(option);
+        foreach (var option in new Option[] { _checkpoint, _logs, _batchSize, _workers, _threads, _device, _tf32, _strict }) command.Add(option);
     }
 
     public OpenedModel Open(ParseResult parsed, TextWriter notes)
     {
         string checkpoint = parsed.GetValue(_checkpoint) ?? CheckpointFolders.FindLatest(parsed.GetValue(_logs)!);
         var tokenizer = new ClipTokenizer(Path.Combine(DataFolder.Find(), DataFolder.Merges));
-        var device = Device.Open(parsed.GetValue(_device)!, parsed.GetValue(_threads) ?? 0);
+        var device = Device.Open(parsed.GetValue(_device)!, parsed.GetValue(_threads) ?? 0, parsed.GetValue(_tf32));
         ClipModel? model = null;
         try
         {
-            notes.WriteLine($"Device: {device.Description}");
+            notes.WriteLine($"Device: {device.Announcement}");
             model = Checkpoint.Load(device, checkpoint);
             notes.WriteLine($"Model: {checkpoint}, {model.Parameters.Count:N0} parameters");
             return new OpenedModel(checkpoint, device, model, tokenizer)

@@ -19,6 +19,7 @@ internal sealed class TestModelCommand
     private readonly Option<int?> _seed = NumberOption.Whole("--seed", "seed of a fresh model's weights and of the batch (default: 0)", least: 0);
     private readonly Option<int?> _threads = NumberOption.Whole("--threads", "threads that compute; changes no result (default: one a core)", least: 1);
     private readonly Option<string> _device = DeviceOption.Create();
+    private readonly Option<bool> _tf32 = DeviceOption.CreateTf32();
 
     private TestModelCommand() { }
 
@@ -27,7 +28,7 @@ internal sealed class TestModelCommand
         var test = new TestModelCommand();
         var command = new Command("test-model", "Build a model from a preset and flags, or load a checkpoint, and say its sizes, work and memory.") { test._preset };
         test._model.AddTo(command);
-        foreach (var option in new Option[] { test._checkpoint, test._batchSize, test._seed, test._threads, test._device }) command.Add(option);
+        foreach (var option in new Option[] { test._checkpoint, test._batchSize, test._seed, test._threads, test._device, test._tf32 }) command.Add(option);
         command.SetAction(test.Run);
         return command;
     }
@@ -41,9 +42,9 @@ internal sealed class TestModelCommand
         var preset = parsed.GetValue(_preset) ?? Presets.Find(Presets.Default);
         int batch = parsed.GetValue(_batchSize) ?? DefaultBatchSize, seed = parsed.GetValue(_seed) ?? 0;
 
-        using var device = Device.Open(parsed.GetValue(_device)!, parsed.GetValue(_threads) ?? 0);
+        using var device = Device.Open(parsed.GetValue(_device)!, parsed.GetValue(_threads) ?? 0, parsed.GetValue(_tf32));
         using var model = checkpoint is null ? Fresh(device, preset, _model.Apply(preset.Config, parsed), seed) : Checkpoint.Load(device, checkpoint);
-        output.WriteLine($"Device: {device.Description}");
+        output.WriteLine($"Device: {device.Announcement}");
         output.WriteLine($"Model: {checkpoint ?? preset.Name}");
         Describe(output, model, preset, batch);
         RunBatch(output, model, batch, seed);

@@ -11,15 +11,19 @@ internal static class VerifyCommand
     {
         var folder = new Argument<string>("folder") { Description = "case.json with its safetensors, tokens.jsonl, or pixels.safetensors with pixels/: whichever it holds" };
         var device = DeviceOption.Create();
+        var tf32 = DeviceOption.CreateTf32();
         var threads = NumberOption.Whole("--threads", "threads that compute; changes no result (default: one a core)", least: 1);
-        var command = new Command("verify", "Compare with numbers that another implementation computed.") { folder, device, threads };
-        command.SetAction(parsed => Run(parsed.GetValue(folder)!, parsed.GetValue(device)!, parsed.GetValue(threads) ?? 0, parsed.InvocationConfiguration.Output));
+        var command = new Command("verify", "Compare with numbers that another implementation computed.") { folder, device, tf32, threads };
+        command.SetAction(parsed =>
+        {
+            using var opened = Device.Open(parsed.GetValue(device)!, parsed.GetValue(threads) ?? 0, parsed.GetValue(tf32));
+            return Run(parsed.GetValue(folder)!, opened, parsed.InvocationConfiguration.Output);
+        });
         return command;
     }
 
-    private static int Run(string folder, string deviceName, int threads, TextWriter output)
+    private static int Run(string folder, Device device, TextWriter output)
     {
-        using var device = Device.Open(deviceName, threads);
         var lines = new Verification(device, folder).Run();
         output.WriteLine($"Device: {device.Announcement}");
         output.WriteLine($"{"what",-66} {"shape",-16} {"max error",10} {"allowed",10} {"used",7}");

@@ -17,15 +17,17 @@ public abstract class Device : IDisposable
     private long _timerStart;
     private bool _disposed;
 
-    /// <summary>What <see cref="Open"/> takes; <c>cuda</c> may be followed by a number.</summary>
-    public static IReadOnlyList<string> Names { get; } = ["auto", .. CpuEngine.All.Select(e => e.DeviceName), CudaDevice.Kind];
+    /// <summary>What <see cref="Open"/> takes here; <c>cuda</c> and <c>managedcuda</c> may be followed by a number.</summary>
+    public static IReadOnlyList<string> Names { get; } =
+        ["auto", .. CpuEngine.All.Select(e => e.DeviceName), CudaDevice.Kind, .. ManagedCudaPlugIn.IsThere ? [ManagedCudaPlugIn.Kind] : Array.Empty<string>()];
 
     /// <summary>Whether <see cref="Open"/> takes this name; whether there is such a device is another question.</summary>
-    public static bool IsName(string name) => Names.Contains(name) || CudaDevice.ParseName(name) is not null;
+    public static bool IsName(string name) => Names.Contains(name) || CudaDevice.ParseName(name) is not null || CudaDevice.ParseName(name, ManagedCudaPlugIn.Kind) is not null;
 
     /// <summary>
     /// Opens a device: <c>cpu</c>; <c>cpu:check</c>, with every memory access checked; <c>cpu:interpret</c>, without the compiler;
-    /// <c>cpu:128</c>, <c>cpu:256</c> or <c>cpu:512</c>, with vectors of that width; <c>cuda</c> or <c>cuda:1</c>, a GPU by its number; or
+    /// <c>cpu:128</c>, <c>cpu:256</c> or <c>cpu:512</c>, with vectors of that width; <c>cuda</c> or <c>cuda:1</c>, a GPU by its number, and
+    /// <c>managedcuda</c> or <c>managedcuda:1</c>, the same through the ManagedCuda packages, if their plug-in is there; or
     /// <c>auto</c>, the first GPU if there is one, else the CPU. A number of threads of 0 or less means one for each core this process may use.
     /// </summary>
     /// <param name="tf32">GEMMs may round their factors to TF32 (10 bits of fraction), which tensor cores multiply several times as fast.</param>
@@ -34,7 +36,8 @@ public abstract class Device : IDisposable
     public static Device Open(string name, int threads, bool tf32 = false)
     {
         if (name == "auto") return OpenFastest(threads, tf32);
-        if (CudaDevice.ParseName(name) is { } ordinal) return new CudaDevice(ordinal, tf32);
+        if (CudaDevice.ParseName(name) is { } ordinal) return new CudaDevice(new LibraryBinding(), ordinal, tf32);
+        if (CudaDevice.ParseName(name, ManagedCudaPlugIn.Kind) is { } managed) return new CudaDevice(ManagedCudaPlugIn.Binding, managed, tf32);
         var engine = CpuEngine.All.FirstOrDefault(e => e.DeviceName == name)
             ?? throw new ArgumentException($"Unknown device '{name}'; the devices are {string.Join(", ", Names)}.");
         if (tf32) throw new ArgumentException($"The device '{name}' has no TF32; leave out --tf32 or use --device cuda.");
@@ -45,7 +48,7 @@ public abstract class Device : IDisposable
     {
         try
         {
-            return new CudaDevice(0, tf32) { Choice = "the first CUDA device" };
+            return new CudaDevice(new LibraryBinding(), 0, tf32) { Choice = "the first CUDA device" };
         }
         catch (DeviceException noGpu)
         {
@@ -72,6 +75,12 @@ public abstract class Device : IDisposable
 
     /// <summary>Bytes that can still be allocated, as far as the system says; limits of control groups count.</summary>
     public abstract long FreeBytes { get; }
+
+    /// <summary>Whether the device's memory is another than the host's.</summary>
+    public virtual bool HasOwnMemory => false;
+
+    /// <summary>Bytes that can still be allocated on the host, as far as the system says; limits of control groups count.</summary>
+    public static long FreeHostBytes => SystemMemory.FreeBytes();
 
     /// <summary>Whether kernels are held to the bounds of buffers: then whoever allocates should not round sizes up.</summary>
     public virtual bool ChecksBounds => false;
@@ -333,4 +342,7 @@ public sealed class DeviceException : Exception
 
     public DeviceException(string message, Exception inner)
         : base(message, inner) { }
+
+    /// <summary>Whether the device is as well as before, so that something else can be asked of it; false if it or its context is of no use any more.</summary>
+    public bool DeviceIsWell { get; init; } = true;
 }

@@ -12,7 +12,7 @@ public static class DeviceList
         List<ListedDevice> devices = [];
         try
         {
-            var driver = new CudaDriver();
+            var driver = new CudaDriver(new LibraryBinding());
             string blas = BlasVersion();
             for (int ordinal = 0; ordinal < driver.Count; ordinal++)
                 devices.Add(new($"{CudaDevice.Kind}:{ordinal}", $"{CudaDeviceInfo.Read(driver, ordinal).Describe()}, {blas}"));
@@ -30,7 +30,7 @@ public static class DeviceList
     {
         try
         {
-            return $"cuBLAS {new CuBlas().Version}";
+            return $"cuBLAS {new CuBlas(new LibraryBinding()).Version(0)}";
         }
         catch (DeviceException missing)
         {

@@ -43,7 +43,7 @@ public sealed class ClipModel : IDisposable
     private Tensor ForwardImage(Tape tape, Tensor pixels, bool training)
     {
         int size = Config.Vision.ImageSize;
-        if (pixels.Shape is not [var batch, 3, var height, var width] || height != size || width != size)
+        if (pixels.Shape is not [_, 3, var height, var width] || height != size || width != size)
             throw new ArgumentException($"pixels have shape {pixels.ShapeText}, the model takes [batch, 3, {size}, {size}].", nameof(pixels));
         if (_resNet is not null) return L2Normalize.Forward(tape, _resNet.Forward(tape, pixels, training));
         var x = PatchEmbedding.Forward(
@@ -51,24 +51,40 @@ public sealed class ClipModel : IDisposable
         if (Config.Vision.LnPre) x = Norm(tape, x, "visual.ln_pre");
         x = _vision.Forward(tape, x);
         // Norms act on rows, so the pooled ones are all that have to be normalised.
-        x = Norm(tape, GatherRows.Forward(tape, x, new int[batch]), "visual.ln_post");
+        x = Norm(tape, GatherRows.First(tape, x), "visual.ln_post");
         return L2Normalize.Forward(tape, Projection.Forward(tape, x, Parameters["visual.proj"]));
     }
 
     /// <param name="tokens">batch · context length ids: start, words, end, zeros. Pooled at the largest id of a caption, its end token.</param>
     /// <returns>[batch, embed dim], rows of unit length.</returns>
-    public Tensor EncodeText(Tape tape, ReadOnlySpan<int> tokens, int batch) =>
-        _frozen.HasFlag(FrozenParts.Text) ? tape.Constant(tokens, input => ForwardText(tape, input, batch)) : ForwardText(tape, tokens, batch);
-
-    private Tensor ForwardText(Tape tape, ReadOnlySpan<int> tokens, int batch)
+    public Tensor EncodeText(Tape tape, ReadOnlySpan<int> tokens, int batch)
     {
-        int context = Config.Text.ContextLength;
-        if (tokens.Length != (long)batch * context) throw new ArgumentException($"{tokens.Length} ids are not {batch} captions of {context}.", nameof(tokens));
-        var end = new int[batch];
-        for (int b = 0; b < batch; b++) end[b] = IndexOfLargest(tokens.Slice(b * context, context));
-        var x = TokenEmbedding.Forward(tape, tokens, batch, Parameters["token_embedding.weight"], Parameters["positional_embedding"]);
+        var input = NewTokenBatch(batch, tape.Recording, integers => tape.AllocateScratch(DataType.Int32, integers));
+        input.Upload(tokens);
+        return EncodeText(tape, input);
+    }
+
+    /// <inheritdoc cref="EncodeText(Tape, ReadOnlySpan{int}, int)"/>
+    public Tensor EncodeText(Tape tape, TokenBatch tokens) =>
+        _frozen.HasFlag(FrozenParts.Text) ? tape.Constant(tokens, input => ForwardText(tape, input)) : ForwardText(tape, tokens);
+
+    /// <summary>A place for so many captions of this model's context length.</summary>
+    /// <param name="backward">Whether backward is to run.</param>
+    /// <param name="allocate">Gives room for so many integers.</param>
+    public TokenBatch NewTokenBatch(int batch, bool backward, Func<int, Tensor> allocate) =>
+        new(batch, Config.Text.ContextLength, Config.Text.VocabSize, backward && !_frozen.HasFlag(FrozenParts.Text), allocate);
+
+    /// <summary>Counts a batch that the model has been trained on, as batch norms keep it.</summary>
+    public void CountBatch()
+    {
+        if (!_frozen.HasFlag(FrozenParts.Image)) Statistics.CountBatch();
+    }
+
+    private Tensor ForwardText(Tape tape, TokenBatch tokens)
+    {
+        var x = TokenEmbedding.Forward(tape, tokens, Parameters["token_embedding.weight"], Parameters["positional_embedding"]);
         x = _text.Forward(tape, x);
-        x = Norm(tape, GatherRows.Forward(tape, x, end), "ln_final");
+        x = Norm(tape, GatherRows.Forward(tape, x, tokens.Ends), "ln_final");
         return L2Normalize.Forward(tape, Projection.Forward(tape, x, Parameters["text_projection"]));
     }
 
@@ -79,14 +95,4 @@ public sealed class ClipModel : IDisposable
     }
 
     private Tensor Norm(Tape tape, Tensor x, string name) => LayerNorm.Forward(tape, x, Parameters[$"{name}.weight"], Parameters[$"{name}.bias"]);
-
-    private static int IndexOfLargest(ReadOnlySpan<int> ids)
-    {
-        int at = 0;
-        for (int i = 1; i < ids.Length; i++)
-        {
-            if (ids[i] > ids[at]) at = i;
-        }
-        return at;
-    }
 }

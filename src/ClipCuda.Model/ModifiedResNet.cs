@@ -18,7 +18,6 @@ internal sealed class ModifiedResNet(ParameterSet parameters, BatchNormStatistic
     /// <returns>[batch, embed dim].</returns>
     public Tensor Forward(Tape tape, Tensor pixels, bool training)
     {
-        if (training) statistics.CountBatch();
         var x = Stem(tape, ChannelsLast.Forward(tape, pixels), training);
         int[] stages = config.Stages!.ToArray();
         for (int stage = 0; stage < stages.Length; stage++)
@@ -72,7 +71,7 @@ internal sealed class ModifiedResNet(ParameterSet parameters, BatchNormStatistic
             Linear.Forward(tape, of, parameters[$"{Tower}.attnpool.{part}_proj.weight"], parameters[$"{Tower}.attnpool.{part}_proj.bias"]);
 
         var tokens = MeanToken.Forward(tape, x, parameters[$"{Tower}.attnpool.positional_embedding"]);
-        var query = Project("q", GatherRows.Forward(tape, tokens, new int[tokens.Shape[0]]));
+        var query = Project("q", GatherRows.First(tape, tokens));
         return Project("c", QueryAttention.Forward(tape, query, Project("k", tokens), Project("v", tokens), config.Heads));
     }
 }

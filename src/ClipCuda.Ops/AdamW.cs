@@ -36,6 +36,13 @@ public sealed class AdamW : IDisposable
     /// <param name="clip"><see cref="GradientNorm.Result"/>.</param>
     public void Step(float learningRate, DevicePointer clip)
     {
+        Prepare(learningRate);
+        Update(clip);
+    }
+
+    /// <summary>The first part of <see cref="Step"/>: puts what changes from step to step where <see cref="Update"/> reads it.</summary>
+    public void Prepare(float learningRate)
+    {
         StepCount++;
         ReadOnlySpan<float> step =
         [
@@ -43,12 +50,14 @@ public sealed class AdamW : IDisposable
             (float)(learningRate / (1 - Math.Pow(_beta1, StepCount))),
             (float)(1 / Math.Sqrt(1 - Math.Pow(_beta2, StepCount))),
         ];
-        var device = _parameters.Device;
-        device.CopyToDevice(MemoryMarshal.AsBytes(step), _step.Start);
-        device.Kernel("adamw_step").Launch(
+        _parameters.Device.CopyToDevice(MemoryMarshal.AsBytes(step), _step.Start);
+    }
+
+    /// <summary>The second part of <see cref="Step"/>, which can be recorded.</summary>
+    public void Update(DevicePointer clip) =>
+        _parameters.Device.Kernel("adamw_step").Launch(
             Shapes.Ceiling(_parameters.TrainedElements, ElementsABlock), 256, _parameters.Values.Data, _first.Start, _second.Start, _parameters.Gradients.Data, _step.Start, clip,
             _parameters.TrainedElements, _parameters.DecayedElements, _beta1, (float)(1 - (double)_beta1), _beta2, (float)(1 - (double)_beta2), _epsilon);
-    }
 
     public void Dispose()
     {

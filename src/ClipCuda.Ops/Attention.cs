@@ -18,9 +18,8 @@ public static class Attention
         if (heads < 1 || width % heads != 0 || width / heads > MaxHeadWidth)
             throw new ArgumentException($"{heads} heads do not split width {width} into heads of 1 to {MaxHeadWidth}.", nameof(heads));
         int headWidth = width / heads;
-        // The widest head a kernel takes, and the query or key rows it holds a block (Slots · Warps in attention.cu).
-        (int bucket, int rows) = headWidth <= 32 ? (32, 32) : headWidth <= 64 ? (64, 24) : (128, 16);
-        int tiles = Shapes.Ceiling(sequence, rows), blocks = checked(tiles * batch * heads);
+        // The widest head a kernel takes, the query or key rows a warp holds, and its warps at most (ATTENTION in attention.cu).
+        (int bucket, int slots, int forwardWarps, int backwardWarps) = headWidth <= 32 ? (32, 8, 12, 8) : headWidth <= 64 ? (64, 6, 12, 8) : (128, 4, 8, 2);
         float scale = (float)(1 / Math.Sqrt(headWidth));
         int mask = causal ? 1 : 0;
 
@@ -28,7 +27,8 @@ public static class Attention
         var y = tape.Allocate(batch, sequence, width);
         var lse = tape.AllocateScratch(DataType.Float32, batch, heads, sequence);
         string forward = $"attention_forward_{bucket}";
-        device.Kernel(forward).Launch(blocks, 128, y.Data, lse.Data, qkv.Data, sequence, heads, headWidth, tiles, mask, scale);
+        var (tiles, blocks, threads) = Tiles(forwardWarps);
+        device.Kernel(forward).Launch(blocks, threads, y.Data, lse.Data, qkv.Data, sequence, heads, headWidth, tiles, mask, scale);
         // Two products of [sequence, sequence] and [sequence, width], counted in full under a causal mask too, as PyTorch's counter does.
         device.Profile?.AddFlops(forward, 4.0 * batch * sequence * sequence * width);
         tape.Record(y, () =>
@@ -36,14 +36,24 @@ public static class Attention
             if (tape.GradientTarget(qkv) is not { } dqkv) return;
             var dy = tape.GradientOf(y);
             var delta = tape.AllocateScratch(DataType.Float32, lse.Shape);
-            device.Kernel("attention_delta")
-                .Launch(Shapes.Ceiling(lse.Elements, 4), 128, delta.Data, dy.Data, y.Data, sequence, heads, headWidth, lse.Elements);
+            int rows = checked((int)lse.Elements);
+            device.Kernel("attention_delta").Launch(Shapes.Ceiling(rows, 4), 128, delta.Data, dy.Data, y.Data, sequence, heads, headWidth, rows);
+            (tiles, blocks, threads) = Tiles(backwardWarps);
             foreach (string part in (ReadOnlySpan<string>)["query", "key"])
             {
                 device.Kernel($"attention_backward_{part}_{bucket}")
-                    .Launch(blocks, 128, dqkv.Data, dy.Data, qkv.Data, lse.Data, delta.Data, sequence, heads, headWidth, tiles, mask, scale);
+                    .Launch(blocks, threads, dqkv.Data, dy.Data, qkv.Data, lse.Data, delta.Data, sequence, heads, headWidth, tiles, mask, scale);
             }
         });
         return y;
+
+        // As few tiles of rows as can be, of equal height, and no warp of the first without rows.
+        (int Tiles, int Blocks, int Threads) Tiles(int mostWarps)
+        {
+            int height = Shapes.Ceiling(sequence, Shapes.Ceiling(sequence, mostWarps * slots));
+            int warps = Shapes.Ceiling(height, slots);
+            int count = Shapes.Ceiling(sequence, warps * slots);
+            return (count, checked(count * batch * heads), 32 * warps);
+        }
     }
 }

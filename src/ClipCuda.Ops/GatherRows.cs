@@ -5,26 +5,29 @@ public static class GatherRows
 {
     /// <summary>y[b] = x[b, rows[b]].</summary>
     /// <param name="x">[batch, sequence, width].</param>
-    /// <param name="rows">Positions within each sequence, one a sequence.</param>
+    /// <param name="rows">Positions within each sequence, [batch]; whoever fills it keeps them below the sequence's length.</param>
     /// <returns>[batch, width].</returns>
-    /// <exception cref="ArgumentException">A position lies outside its sequence.</exception>
-    public static Tensor Forward(Tape tape, Tensor x, params ReadOnlySpan<int> rows)
+    public static Tensor Forward(Tape tape, Tensor x, Tensor rows)
     {
         if (x.Shape is not [var batch, var sequence, var width]) throw new ArgumentException($"x has shape {x.ShapeText}, expected [batch, sequence, width].", nameof(x));
-        if (rows.Length != batch) throw new ArgumentException($"{rows.Length} positions are given for a batch of {batch}.", nameof(rows));
-        foreach (int row in rows)
-        {
-            if ((uint)row >= (uint)sequence) throw new ArgumentException($"Position {row} lies outside a sequence of {sequence}.", nameof(rows));
-        }
+        Shapes.Require(rows, nameof(rows), batch);
         var device = tape.Device;
         var y = tape.Allocate(batch, width);
-        var positions = tape.Input(rows, batch);
-        device.Kernel("gatherrows_forward").Launch(batch, 128, y.Data, x.Data, positions.Data, sequence, width);
+        device.Kernel("gatherrows_forward").Launch(batch, 128, y.Data, x.Data, rows.Data, sequence, width);
         tape.Record(y, () =>
         {
             if (tape.GradientTarget(x) is { } dx)
-                device.Kernel("gatherrows_backward").Launch(checked(batch * sequence), 128, dx.Data, tape.GradientOf(y).Data, positions.Data, sequence, width);
+                device.Kernel("gatherrows_backward").Launch(checked(batch * sequence), 128, dx.Data, tape.GradientOf(y).Data, rows.Data, sequence, width);
         });
         return y;
+    }
+
+    /// <summary>y[b] = x[b, 0].</summary>
+    /// <inheritdoc cref="Forward"/>
+    public static Tensor First(Tape tape, Tensor x)
+    {
+        var zeros = tape.AllocateScratch(DataType.Int32, x.Shape[0]);
+        zeros.Clear();
+        return Forward(tape, x, zeros);
     }
 }

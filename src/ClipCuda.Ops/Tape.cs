@@ -129,10 +129,18 @@ public sealed class Tape(Device device, bool recording = true) : IDisposable
     /// </summary>
     public void Backward(Tensor output, params ReadOnlySpan<float> cotangent)
     {
-        if (!Recording) throw new InvalidOperationException("This tape does not record; it cannot run backward.");
+        RequireRecording();
         var seed = new Tensor(Device, Rent(output.Bytes).Start, DataType.Float32, output.Shape);
         seed.Upload(cotangent);
-        _gradients.Add(output, seed);
+        Backward(output, seed);
+    }
+
+    /// <inheritdoc cref="Backward(Tensor, ReadOnlySpan{float})"/>
+    public void Backward(Tensor output, Tensor cotangent)
+    {
+        RequireRecording();
+        Shapes.Require(cotangent, nameof(cotangent), output.Shape);
+        _gradients.Add(output, cotangent);
         for (int i = _nodes.Count - 1; i >= 0; i--)
         {
             var node = _nodes[i];
@@ -167,6 +175,11 @@ public sealed class Tape(Device device, bool recording = true) : IDisposable
             foreach (var buffer in buffers) buffer.Dispose();
         }
         _pool.Clear();
+    }
+
+    private void RequireRecording()
+    {
+        if (!Recording) throw new InvalidOperationException("This tape does not record; it cannot run backward.");
     }
 
     private Tensor Allocate(DataType type, bool needsGradient, ReadOnlySpan<int> shape)

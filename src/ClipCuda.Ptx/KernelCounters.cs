@@ -99,15 +99,24 @@ public sealed class KernelCounters(PtxEntry entry, int launch)
         traffic.Bytes += (long)addresses.Length * bytes;
         // An access is aligned and at most 16 bytes wide: it lies in one sector.
         Span<long> seen = stackalloc long[Lanes.WarpLanes];
-        int count = 0;
+        Span<uint> taken = stackalloc uint[Lanes.WarpLanes];
+        int count = 0, asked = 0;
         foreach (long address in addresses)
         {
             long sector = address / SectorBytes;
-            if (count > 0 && seen[count - 1] == sector || seen[..count].Contains(sector)) continue;
-            seen[count++] = sector;
-            if (map.IsFirstTouch((ulong)address, write, Launch)) traffic.DistinctSectors++;
+            int at = count > 0 && seen[count - 1] == sector ? count - 1 : seen[..count].IndexOf(sector);
+            if (at < 0) (seen[count], taken[count], at) = (sector, 0, count++);
+            taken[at] |= ((1u << bytes) - 1) << (int)(address % SectorBytes);
+        }
+        for (int i = 0; i < count; i++)
+        {
+            var (first, fresh) = map.Touch(seen[i], taken[i], write, Launch);
+            if (first) traffic.DistinctSectors++;
+            traffic.DistinctBytes += BitOperations.PopCount(fresh);
+            asked += BitOperations.PopCount(taken[i]);
         }
         traffic.Sectors += count;
+        traffic.IdealSectors += (asked + SectorBytes - 1) / SectorBytes;
     }
 
     /// <summary>One warp's access to shared memory: the offset of every lane, or −1 where it takes no part.</summary>
@@ -154,6 +163,12 @@ public sealed class GlobalTraffic
     /// <summary>Different sectors of a launch, summed over launches: what moves at least, however large the cache is.</summary>
     public long DistinctSectors { get; internal set; }
 
+    /// <summary>Sectors that the requests would take if the bytes of each lay side by side.</summary>
+    public long IdealSectors { get; internal set; }
+
+    /// <summary>Different bytes of a launch, summed over launches.</summary>
+    public long DistinctBytes { get; internal set; }
+
     public double SectorsPerRequest => KernelCounters.Ratio(Sectors, Requests);
 
     internal void Add(GlobalTraffic other)
@@ -162,5 +177,7 @@ public sealed class GlobalTraffic
         Bytes += other.Bytes;
         Sectors += other.Sectors;
         DistinctSectors += other.DistinctSectors;
+        IdealSectors += other.IdealSectors;
+        DistinctBytes += other.DistinctBytes;
     }
 }

@@ -1,3 +1,5 @@
+using System.Numerics;
+
 namespace ClipCuda.Ptx;
 
 /// <summary>
@@ -30,12 +32,20 @@ public sealed class MemoryMap
     /// <summary>A number for a launch whose sectors are counted.</summary>
     public int StartLaunch() => ++_launches;
 
-    /// <summary>Whether a launch reads, or writes, the sector of an address for the first time; false of what lies in no region.</summary>
-    internal bool IsFirstTouch(ulong address, bool write, int launch)
+    /// <summary>Notes that a launch reads, or writes, bytes of a sector; returns whether it is the first time, and which bytes it had not before. Nothing is noted of what lies in no region.</summary>
+    /// <param name="bytes">A bit a byte of the sector, one or more.</param>
+    internal (bool First, uint Fresh) Touch(long sector, uint bytes, bool write, int launch)
     {
-        if (Find(address) is not { } region || address - region.Start >= (ulong)region.Bytes) return false;
-        int sector = (int)(address / KernelCounters.SectorBytes - region.Start / KernelCounters.SectorBytes);
-        return Interlocked.Exchange(ref region.Touches(write)[sector], launch) != launch;
+        ulong address = (ulong)sector * KernelCounters.SectorBytes + (uint)BitOperations.TrailingZeroCount(bytes);
+        if (Find(address) is not { } region || address - region.Start >= (ulong)region.Bytes) return default;
+        ref long touched = ref region.Touches(write)[(ulong)sector - region.Start / KernelCounters.SectorBytes];
+        while (true)
+        {
+            long before = Volatile.Read(ref touched);
+            bool first = (int)(before >> 32) != launch;
+            uint known = first ? 0 : (uint)before;
+            if (Interlocked.CompareExchange(ref touched, ((long)launch << 32) | known | bytes, before) == before) return (first, bytes & ~known);
+        }
     }
 
     /// <summary>Null if the access is fine (a write is noted), else what is wrong with it.</summary>
@@ -75,13 +85,13 @@ public sealed class MemoryMap
 
         public bool[] Written { get; } = new bool[bytes];
 
-        private int[]? _read, _stored;
+        private long[]? _read, _stored;
 
-        /// <summary>The last launch that read, or wrote, each sector.</summary>
-        public int[] Touches(bool write)
+        /// <summary>The last launch that read, or wrote, each sector, and below it a bit for each of the bytes it took.</summary>
+        public long[] Touches(bool write)
         {
             ref var touches = ref write ? ref _stored : ref _read;
-            return touches ?? Interlocked.CompareExchange(ref touches, new int[Bytes / KernelCounters.SectorBytes + 2], null) ?? touches;
+            return touches ?? Interlocked.CompareExchange(ref touches, new long[Bytes / KernelCounters.SectorBytes + 2], null) ?? touches;
         }
     }
 }

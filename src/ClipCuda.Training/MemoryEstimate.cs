@@ -32,44 +32,55 @@ public sealed class MemoryEstimate
     /// <summary>Parameters of the model.</summary>
     public long Parameters { get; }
 
-    /// <summary>Bytes a run with that batch size takes.</summary>
-    public long Bytes(int batchSize)
-    {
-        long hostBatch = (long)(BufferSlack * batchSize * _width * _height * 3);
-        long loaders = (_valImages > 0 ? 2 : 1) * (_options.Workers + 2L) * hostBatch;
-        long checkpoint = Parameters * sizeof(float);
-        return DeviceBytes(batchSize) + loaders + checkpoint + WorkspaceBytes;
-    }
+    /// <summary>Bytes a run with that batch size takes, the device's and the host's together.</summary>
+    public long Bytes(int batchSize) => DeviceBytes(batchSize) + HostBytes(batchSize);
 
     /// <summary>Of these, the bytes of buffers on the device.</summary>
     internal long DeviceBytes(int batchSize) => Measure(batchSize) * (_options.Device == "cpu:check" ? 2 : 1); // it knows of each byte whether it was written
 
+    /// <summary>The rest: loaders, a checkpoint on its way to the disk, and what computes.</summary>
+    internal long HostBytes(int batchSize)
+    {
+        long hostBatch = (long)(BufferSlack * batchSize * _width * _height * 3);
+        long loaders = (_valImages > 0 ? 2 : 1) * (_options.Workers + 2L) * hostBatch;
+        long checkpoint = Parameters * sizeof(float);
+        return loaders + checkpoint + WorkspaceBytes;
+    }
+
+    /// <summary>Says what is needed and what is free, of the device's memory and the host's where those are two.</summary>
+    /// <exception cref="ArgumentException">The run does not fit; the message names the largest batch that does.</exception>
+    public string Check(Device device) => device.HasOwnMemory
+        ? Check(new Memory(" of the device", DeviceBytes, device.FreeBytes), new Memory(" of the host", HostBytes, Device.FreeHostBytes))
+        : Check(device.FreeBytes);
+
+    /// <inheritdoc cref="Check(Device)"/>
+    internal string Check(long free) => Check(new Memory("", Bytes, free));
+
     /// <summary>The largest batch size up to a bound that fits into so many bytes; 0 if none does.</summary>
-    public int LargestBatch(long free, int most)
+    internal int LargestBatch(long free, int most) => LargestBatch(most, new Memory("", Bytes, free));
+
+    private string Check(params Memory[] memories)
+    {
+        int batch = _options.BatchSize;
+        string line = $"a batch of {batch} needs about {string.Join(", and ", memories.Select(memory => memory.Describe(batch)))}";
+        if (Array.TrueForAll(memories, memory => memory.Fits(batch))) return $"Memory: {line}.";
+        int largest = LargestBatch(batch - 1, memories);
+        throw new ArgumentException(
+            largest > 0
+                ? $"Not enough memory: {line}; the largest batch that fits is {largest} (--batch-size {largest})."
+                : $"Not enough memory: {line}; not even a batch of 1 fits, so use a smaller model or free some memory.");
+    }
+
+    private static int LargestBatch(int most, params Memory[] memories)
     {
         int fits = 0, tooLarge = most + 1;
         while (tooLarge - fits > 1)
         {
             int middle = fits + (tooLarge - fits) / 2;
-            if (Bytes(middle) <= free) fits = middle;
+            if (Array.TrueForAll(memories, memory => memory.Fits(middle))) fits = middle;
             else tooLarge = middle;
         }
         return fits;
-    }
-
-    /// <summary>Says what is needed and what is free.</summary>
-    /// <exception cref="ArgumentException">The run does not fit; the message names the largest batch that does.</exception>
-    public string Check(long free)
-    {
-        int batch = _options.BatchSize;
-        long needed = Bytes(batch);
-        string line = $"a batch of {batch} needs about {Format(needed)}, {Format(free)} are free";
-        if (needed <= free) return $"Memory: {line}.";
-        int largest = LargestBatch(free, batch - 1);
-        throw new ArgumentException(
-            largest > 0
-                ? $"Not enough memory: {line}; the largest batch that fits is {largest} (--batch-size {largest})."
-                : $"Not enough memory: {line}; not even a batch of 1 fits, so use a smaller model or free some memory.");
     }
 
     internal static string Format(long bytes) => bytes >= 1L << 30 ? $"{bytes / (double)(1 << 30):F1} GiB" : $"{bytes / (double)(1 << 20):F0} MiB";
@@ -101,5 +112,13 @@ public sealed class MemoryEstimate
         var pixels = PixelInput.Run(step.Tape, step.Preprocess, rgb, images, model.Config.Vision.ImageSize, ImageFit.Centre);
         ClipLoss.Forward(step.Tape, model.EncodeImage(step.Tape, pixels), model.EncodeText(step.Tape, tokens, images.Length), model.LogitScale);
         step.Tape.Reset();
+    }
+
+    /// <summary>Some memory: whose it is, what a batch size needs of it, and what is free.</summary>
+    private sealed record Memory(string Whose, Func<int, long> Needs, long Free)
+    {
+        public bool Fits(int batchSize) => Needs(batchSize) <= Free;
+
+        public string Describe(int batchSize) => $"{Format(Needs(batchSize))}{Whose}, {Format(Free)} are free";
     }
 }

@@ -19,6 +19,14 @@ internal static class PixelInput
     /// <summary>Pixels [n, 3, size, size] on the tape, for <see cref="Preprocess"/> of that size.</summary>
     public static Tensor Run(Tape tape, Preprocess preprocess, ReadOnlySpan<byte> rgb, ReadOnlySpan<ImageSlot> images, int size, ImageFit fit)
     {
+        var pixels = tape.AllocateScratch(DataType.Float32, images.Length, 3, size, size);
+        Run(pixels, preprocess, rgb, images, size, fit);
+        return pixels;
+    }
+
+    /// <param name="pixels">[n, 3, size, size], overwritten.</param>
+    public static void Run(Tensor pixels, Preprocess preprocess, ReadOnlySpan<byte> rgb, ReadOnlySpan<ImageSlot> images, int size, ImageFit fit)
+    {
         var places = new PreprocessImage[images.Length];
         bool anyChange = false;
         for (int i = 0; i < images.Length; i++)
@@ -26,9 +34,7 @@ internal static class PixelInput
             places[i] = Place(images[i], size, fit);
             anyChange |= images[i].Pixels.Jitter || images[i].Pixels.Gray;
         }
-        var pixels = tape.AllocateScratch(DataType.Float32, images.Length, 3, size, size);
         preprocess.Run(rgb, places, pixels, anyChange ? [.. images.ToArray().Select(image => Change(image.Pixels))] : []);
-        return pixels;
     }
 
     internal static ColourChange Change(in PixelDraw draw) => new(draw.Jitter, draw.Order, draw.Brightness, draw.Contrast, draw.Saturation, draw.Hue, draw.Gray);

@@ -31,6 +31,7 @@ public sealed class Trainer : IDisposable
     private readonly string _deviceName;
     private RunFolder? _folder;
     private RetrievalReport? _lastEvaluation;
+    private bool _refusalNoted;
 
     /// <summary>Opens the device, reads the data and checks everything that can be known before the first step.</summary>
     /// <exception cref="ArgumentException">A setting is out of range, does not fit the data, or needs more memory than is free.</exception>
@@ -71,7 +72,7 @@ public sealed class Trainer : IDisposable
             var memory = new MemoryEstimate(_options, _train.TypicalSize(), _valData);
             string changed = Presets.All.FirstOrDefault(preset => preset.Name == options.ModelName) is { } named && named.Config != options.Model ? " changed by flags" : "";
             Note($"Model: {options.ModelName}{changed}, {memory.Parameters:N0} parameters");
-            Note(memory.Check(device.FreeBytes));
+            Note(memory.Check(device));
             _model = Own(new ClipModel(device, options.Model, options.WeightDecayScope, options.Frozen));
             Initialization.Apply(_model.Parameters, options.Model, options.Initialization, options.Seed);
             if (pretrained is not null)
@@ -148,6 +149,7 @@ public sealed class Trainer : IDisposable
             float learningRate = schedule.At(step);
             StepResult result;
             using (batch) result = _step.Run(batch, learningRate);
+            NoteRefusal();
             stepOfEpoch++;
             long ended = Stopwatch.GetTimestamp();
             var report = new StepReport
@@ -224,6 +226,14 @@ public sealed class Trainer : IDisposable
             if (found.Length > SkippedShown) Note($"Skipped {found.Length - SkippedShown:N0} more");
             if (found.Length > 0) Note($"{all.Count:N0} images of '{name}' skipped so far; make that an error with --strict");
         }
+    }
+
+    /// <summary>Notes once that steps are slower than they could be.</summary>
+    private void NoteRefusal()
+    {
+        if (_refusalNoted || _step.RecordingRefusal is not { } why) return;
+        _refusalNoted = true;
+        Note($"Steps run call by call, because the device could not record one: {why}");
     }
 
     private void Note(string line)

@@ -1,4 +1,6 @@
+using System.Runtime.InteropServices;
 using ClipCuda.Data;
+using ClipCuda.Devices;
 using ClipCuda.Model;
 using ClipCuda.Ops;
 
@@ -10,13 +12,20 @@ public readonly record struct StepResult(float Loss, float LogitScale, float Gra
 /// <summary>
 /// One training step on the device: pixels → image and text embeddings → contrastive loss → backward → gradient norm and clip → AdamW →
 /// clamp of the logit scale. Gradients are zero between steps. If the loss or a gradient is not finite, the weights are left as they are.
+/// A device that records work runs a step as two: up to the norm, on whose finiteness the host decides, and the update. What changes from step to step
+/// (pixels, captions, the learning rate) is put into buffers before.
 /// </summary>
 public sealed class TrainingStep : IDisposable
 {
+    private const string Reported = "loss, logit scale and gradient norm";
+
     private readonly ClipModel _model;
     private readonly TrainingOptions _options;
     private readonly GradientNorm _norm;
     private readonly AdamW _optimizer;
+    private readonly DeviceBuffer _report, _one;
+    private readonly RepeatedWork _update;
+    private BatchWork? _batch;
 
     public TrainingStep(ClipModel model, TrainingOptions options)
     {
@@ -26,12 +35,19 @@ public sealed class TrainingStep : IDisposable
         Preprocess = new Preprocess(device, options.Model.Vision.ImageSize, Preprocess.ClipMean, Preprocess.ClipDeviation);
         _norm = new GradientNorm(model.Parameters);
         _optimizer = new AdamW(model.Parameters, options.Beta1, options.Beta2, options.Epsilon, options.WeightDecay);
+        _report = device.Allocate(3 * sizeof(float), Reported);
+        _one = device.Allocate(sizeof(float), "gradient of the loss");
+        device.CopyToDevice(MemoryMarshal.AsBytes<float>([1]), _one.Start);
+        _update = new RepeatedWork(device, Update);
     }
 
     /// <summary>The memory of activations, which an evaluation between steps may use as well.</summary>
     public Tape Tape { get; }
 
     public Preprocess Preprocess { get; }
+
+    /// <summary>Why the device, which can record work, runs steps call by call; null if it does not.</summary>
+    public string? RecordingRefusal => _batch?.Gradients.Refusal ?? _update.Refusal;
 
     /// <exception cref="NotFiniteNumberException">The loss or a gradient is not finite; the message names the first such tensor.</exception>
     public StepResult Run(HostBatch batch, float learningRate) => Run(batch.Rgb, batch.Images, batch.Tokens, learningRate);
@@ -41,41 +57,67 @@ public sealed class TrainingStep : IDisposable
     /// <param name="tokens">Token ids, caption after caption, one caption an image.</param>
     public StepResult Run(ReadOnlySpan<byte> rgb, ReadOnlySpan<ImageSlot> images, ReadOnlySpan<int> tokens, float learningRate)
     {
-        var (loss, scale) = ForwardAndBackward(rgb, images, tokens);
-        _norm.Compute(_options.GradClipNorm);
-        float norm = _norm.ReadNorm();
+        if (_batch?.Tokens.Batch != images.Length)
+        {
+            _batch?.Dispose();
+            _batch = new BatchWork(this, images.Length);
+        }
+        PixelInput.Run(_batch.Pixels, Preprocess, rgb, images, _options.Model.Vision.ImageSize, _options.Fit);
+        _batch.Tokens.Upload(tokens);
+        _batch.Gradients.Run();
+        _model.CountBatch();
+        var (loss, scale, norm) = ReadReport();
         if (!float.IsFinite(loss)) throw NotFinite("the loss", loss);
         if (!float.IsFinite(norm)) throw NotFiniteGradient(norm);
-        _optimizer.Step(learningRate, _norm.Result);
-        ClipLoss.ClampLogitScale(_model.LogitScale);
-        _model.Parameters.Gradients.Clear();
+        _optimizer.Prepare(learningRate);
+        _update.Run();
         return new StepResult(loss, MathF.Exp(scale), norm);
     }
 
     public void Dispose()
     {
+        _batch?.Dispose();
+        _update.Dispose();
+        _report.Dispose();
+        _one.Dispose();
         _optimizer.Dispose();
         _norm.Dispose();
         Preprocess.Dispose();
         Tape.Dispose();
     }
 
-    private (float Loss, float LogitScale) ForwardAndBackward(ReadOnlySpan<byte> rgb, ReadOnlySpan<ImageSlot> images, ReadOnlySpan<int> tokens)
+    private void ComputeGradients(Tensor pixels, TokenBatch tokens)
     {
+        var device = Tape.Device;
         try
         {
-            var pixels = PixelInput.Run(Tape, Preprocess, rgb, images, _options.Model.Vision.ImageSize, _options.Fit);
             var image = _model.EncodeImage(Tape, pixels, training: true);
-            var text = _model.EncodeText(Tape, tokens, images.Length);
+            var text = _model.EncodeText(Tape, tokens);
             var loss = ClipLoss.Forward(Tape, image, text, _model.LogitScale);
-            var result = (loss.ToArray()[0], _model.LogitScale.ToArray()[0]);
-            Tape.Backward(loss, 1f);
-            return result;
+            device.Copy(loss.Data, _report.At(0), sizeof(float));
+            device.Copy(_model.LogitScale.Data, _report.At(sizeof(float)), sizeof(float));
+            Tape.Backward(loss, new Tensor(device, _one.Start, DataType.Float32));
         }
         finally
         {
             Tape.Reset();
         }
+        _norm.Compute(_options.GradClipNorm);
+        device.Copy(_norm.Result, _report.At(2 * sizeof(float)), sizeof(float));
+    }
+
+    private void Update()
+    {
+        _optimizer.Update(_norm.Result);
+        ClipLoss.ClampLogitScale(_model.LogitScale);
+        _model.Parameters.Gradients.Clear();
+    }
+
+    private (float Loss, float LogitScale, float Norm) ReadReport()
+    {
+        Span<float> report = stackalloc float[3];
+        Tape.Device.CopyToHost(_report.Start, MemoryMarshal.AsBytes(report));
+        return (report[0], report[1], report[2]);
     }
 
     /// <summary>Names the first gradient, in the order of the checkpoint, with a value that is not finite.</summary>
@@ -94,4 +136,39 @@ public sealed class TrainingStep : IDisposable
 
     private NotFiniteNumberException NotFinite(string what, float value) =>
         new($"Step {_optimizer.StepCount + 1}: {what} is {value}, not a finite number; use a lower learning rate (--lr) or a longer warm-up (--warmup).");
+
+    /// <summary>What a step of one batch size reads, and its work up to the norm of the gradients.</summary>
+    private sealed class BatchWork : IDisposable
+    {
+        private readonly List<DeviceBuffer> _buffers = [];
+        private readonly Device _device;
+
+        public BatchWork(TrainingStep step, int batch)
+        {
+            _device = step.Tape.Device;
+            int size = step._options.Model.Vision.ImageSize;
+            Pixels = new Tensor(_device, Allocate(checked(sizeof(float) * 3L * size * size * batch), "pixels"), DataType.Float32, batch, 3, size, size);
+            Tokens = step._model.NewTokenBatch(batch, backward: true, integers => new Tensor(_device, Allocate(sizeof(int) * (long)integers, "tokens"), DataType.Int32, integers));
+            Gradients = new RepeatedWork(_device, () => step.ComputeGradients(Pixels, Tokens));
+        }
+
+        public Tensor Pixels { get; }
+
+        public TokenBatch Tokens { get; }
+
+        public RepeatedWork Gradients { get; }
+
+        public void Dispose()
+        {
+            Gradients.Dispose();
+            foreach (var buffer in _buffers) buffer.Dispose();
+        }
+
+        private DevicePointer Allocate(long bytes, string label)
+        {
+            var buffer = _device.Allocate(bytes, label);
+            _buffers.Add(buffer);
+            return buffer.Start;
+        }
+    }
 }

@@ -5,6 +5,7 @@ CALL(cublasSetStream_v2, (H handle, H stream), (handle, stream))
 CALL(cublasSetMathMode, (H handle, int mode), (handle, mode))
 CALL(cublasSetWorkspace_v2, (H handle, void *workspace, Z bytes), (handle, workspace, bytes))
 CALL(cublasGetProperty, (int property, int *value), (property, value))
+CALL(cublasGetVersion_v2, (H handle, int *version), (handle, version))
 CALL(cublasGemmEx,
      (H handle, int ta, int tb, int m, int n, int k, const float *alpha, const void *a, int at, int lda, const void *b, int bt, int ldb, const float *beta,
       void *c, int ct, int ldc, int compute, int algorithm),

@@ -1,5 +1,3 @@
-using System.Runtime.InteropServices;
-
 namespace ClipCuda.Devices;
 
 /// <summary>
@@ -14,33 +12,41 @@ internal sealed unsafe class CuBlas
     // cublasComputeType_t
     private const int ComputeFloat32 = 68, ComputeTf32 = 77;
 
-    private readonly nint _library;
+    private readonly CudaBinding _binding;
     private readonly delegate* unmanaged<nint*, int> _create;
     private readonly delegate* unmanaged<nint, int> _destroy;
     private readonly delegate* unmanaged<nint, nint, int> _setStream;
     private readonly delegate* unmanaged<nint, int, int> _setMathMode;
     private readonly delegate* unmanaged<nint, void*, nuint, int> _setWorkspace;
-    private readonly delegate* unmanaged<int, int*, int> _getProperty;
+    private readonly delegate* unmanaged<int, int*, int> _getProperty; // may be absent
+    private readonly delegate* unmanaged<nint, int*, int> _getVersion;
     private readonly delegate* unmanaged<nint, int, int, int, int, int, float*, void*, int, int, void*, int, int, float*, void*, int, int, int, int, int> _gemm;
     private readonly delegate* unmanaged<nint, int, int, int, int, int, float*, void*, int, int, long, void*, int, int, long, float*, void*, int, int, long, int, int, int, int> _gemmBatched;
 
     /// <exception cref="DeviceException">There is no cuBLAS, or none that is new enough.</exception>
-    public CuBlas()
+    public CuBlas(CudaBinding binding)
     {
-        _library = CudaLibraries.LoadBlas();
+        _binding = binding;
         _create = (delegate* unmanaged<nint*, int>)Symbol("cublasCreate_v2");
         _destroy = (delegate* unmanaged<nint, int>)Symbol("cublasDestroy_v2");
         _setStream = (delegate* unmanaged<nint, nint, int>)Symbol("cublasSetStream_v2");
         _setMathMode = (delegate* unmanaged<nint, int, int>)Symbol("cublasSetMathMode");
         _setWorkspace = (delegate* unmanaged<nint, void*, nuint, int>)Symbol("cublasSetWorkspace_v2");
-        _getProperty = (delegate* unmanaged<int, int*, int>)Symbol("cublasGetProperty");
+        _getProperty = (delegate* unmanaged<int, int*, int>)binding.BlasFunction("cublasGetProperty");
+        _getVersion = (delegate* unmanaged<nint, int*, int>)Symbol("cublasGetVersion_v2");
         _gemm = (delegate* unmanaged<nint, int, int, int, int, int, float*, void*, int, int, void*, int, int, float*, void*, int, int, int, int, int>)Symbol("cublasGemmEx");
         _gemmBatched = (delegate* unmanaged<nint, int, int, int, int, int, float*, void*, int, int, long, void*, int, int, long, float*, void*, int, int, long, int, int, int, int>)
             Symbol("cublasGemmStridedBatchedEx");
     }
 
     /// <summary>Such as 12.4.5.</summary>
-    public string Version => string.Join('.', Enumerable.Range(0, 3).Select(Property)); // MAJOR_VERSION, MINOR_VERSION, PATCH_LEVEL
+    /// <param name="handle">0 if there is none, which serves where the binding has cublasGetProperty.</param>
+    public string Version(nint handle)
+    {
+        if (_getProperty is not null) return string.Join('.', Enumerable.Range(0, 3).Select(Property)); // MAJOR_VERSION, MINOR_VERSION, PATCH_LEVEL
+        int version = 0;
+        return _getVersion(handle, &version) is not 0 and var status ? throw Error(status, "cublasGetVersion_v2") : $"{version / 10_000}.{version / 100 % 100}.{version % 100}";
+    }
 
     /// <summary>A handle on the current context and the given stream, with a workspace of its own, without which results may differ from run to run.</summary>
     public int Create(nint* handle, nint stream, ulong workspace, long workspaceBytes, out string call)
@@ -103,7 +109,7 @@ internal sealed unsafe class CuBlas
             16 => ("CUBLAS_STATUS_LICENSE_ERROR", "a licence is missing"),
             _ => ("unknown status", "no description"),
         };
-        return new DeviceException($"{call}{(where is null ? "" : $" ({where})")} failed: {name} ({status}): {text}.");
+        return new DeviceException($"{call}{(where is null ? "" : $" ({where})")} failed: {name} ({status}): {text}.") { DeviceIsWell = status is 3 or 15 };
     }
 
     private static void* Address(in GemmOperand operand) => (void*)operand.Data.Address;
@@ -114,7 +120,7 @@ internal sealed unsafe class CuBlas
         return _getProperty(property, &value) is not 0 and var status ? throw Error(status, "cublasGetProperty") : value;
     }
 
-    private nint Symbol(string name) => NativeLibrary.TryGetExport(_library, name, out nint address)
+    private nint Symbol(string name) => _binding.BlasFunction(name) is not 0 and var address
         ? address
         : throw new DeviceException($"cuBLAS has no {name}; it is older than version 11. Install cuBLAS 12 or 13.");
 }

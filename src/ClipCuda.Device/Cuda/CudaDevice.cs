@@ -27,6 +27,7 @@ internal sealed unsafe class CudaDevice : Device
     private static long CurrentDevice;
 
     private readonly long _id = Interlocked.Increment(ref OpenedSoFar);
+    private readonly CudaBinding _binding;
     private readonly int _ordinal;
     private readonly bool _tf32;
     private readonly CudaDriver _cuda;
@@ -43,15 +44,14 @@ internal sealed unsafe class CudaDevice : Device
     private DeviceException? _cleanupError;
 
     /// <exception cref="DeviceException">There is no such GPU, or it, its driver or cuBLAS cannot be used; the message says why.</exception>
-    public CudaDevice(int ordinal, bool tf32)
+    public CudaDevice(CudaBinding binding, int ordinal, bool tf32)
     {
-        (_ordinal, _tf32) = (ordinal, tf32);
-        _cuda = new CudaDriver();
-        var gpu = CudaDeviceInfo.Read(_cuda, ordinal);
+        (_binding, _ordinal, _tf32) = (binding, ordinal, tf32);
+        _cuda = new CudaDriver(binding);
+        var gpu = CudaDeviceInfo.Read(_cuda, ordinal, binding.Kind);
         if (gpu.Capability < LeastCapability)
             throw new DeviceException($"{gpu.Name} has compute capability {gpu.CapabilityText}; ClipCuda's kernels need {LeastCapability / 10}.{LeastCapability % 10}.");
-        _blas = new CuBlas();
-        Description = $"{gpu.Describe()}, cuBLAS {_blas.Version}{(tf32 ? ", TF32" : "")}";
+        _blas = new CuBlas(binding);
         _arena = new CudaArena(AllocateFromDriver, FreeToDriver);
         _allocatesInOrder = gpu.HasMemoryPools;
         try
@@ -70,6 +70,7 @@ internal sealed unsafe class CudaDevice : Device
             int status = _blas.Create(&handle, _compute, _workspace, workspace, out string call);
             _blasHandle = handle;
             CheckBlas(status, call);
+            Description = $"{gpu.Describe()}, cuBLAS {_blas.Version(handle)}{(tf32 ? ", TF32" : "")}{(binding.Note is { } note ? ", " + note : "")}";
         }
         catch
         {
@@ -78,7 +79,7 @@ internal sealed unsafe class CudaDevice : Device
         }
     }
 
-    public override string Name => $"{Kind}:{_ordinal}";
+    public override string Name => $"{_binding.Kind}:{_ordinal}";
 
     public override string Description { get; }
 
@@ -93,13 +94,15 @@ internal sealed unsafe class CudaDevice : Device
         }
     }
 
+    public override bool HasOwnMemory => true;
+
     public override bool Captures => true;
 
-    /// <summary>The number in <c>cuda</c> (0) or <c>cuda:N</c>; null for other names.</summary>
-    public static int? ParseName(string name)
+    /// <summary>The number in <c>cuda</c> (0) or <c>cuda:N</c>, or those of another kind; null for other names.</summary>
+    public static int? ParseName(string name, string kind = Kind)
     {
-        if (name == Kind) return 0;
-        return name.StartsWith(Kind + ":", StringComparison.Ordinal) && int.TryParse(name.AsSpan(Kind.Length + 1), NumberStyles.None, CultureInfo.InvariantCulture, out int ordinal)
+        if (name == kind) return 0;
+        return name.StartsWith(kind + ":", StringComparison.Ordinal) && int.TryParse(name.AsSpan(kind.Length + 1), NumberStyles.None, CultureInfo.InvariantCulture, out int ordinal)
             ? ordinal
             : null;
     }
@@ -202,9 +205,13 @@ internal sealed unsafe class CudaDevice : Device
     {
         nint graph, executable;
         Check(_cuda.StreamEndCapture(_compute, &graph), "cuStreamEndCapture");
-        int result = _cuda.GraphInstantiate(&executable, graph, 0);
-        Release(_cuda.GraphDestroy(graph), "cuGraphDestroy");
+        int result = _cuda.GraphInstantiate(&executable, graph, 0), destroyed = _cuda.GraphDestroy(graph);
         Check(result, "cuGraphInstantiateWithFlags");
+        if (destroyed != CudaDriver.Success)
+        {
+            Release(_cuda.GraphExecDestroy(executable), "cuGraphExecDestroy");
+            Fail(destroyed, "cuGraphDestroy", where: null);
+        }
         var captured = new CudaGraph(this, _cuda, executable, _compute, used);
         _graphs.Add(captured);
         return captured;

@@ -13,12 +13,12 @@ internal sealed record CudaDeviceInfo(int Handle, string Name, int Capability, l
     public string Describe() => $"{Name}, compute capability {CapabilityText}, {Memory / (double)(1L << 30):0.0} GiB, driver for CUDA {CudaDriver.Format(DriverVersion)}";
 
     /// <exception cref="DeviceException">There is no GPU of that number.</exception>
-    public static unsafe CudaDeviceInfo Read(CudaDriver cuda, int ordinal)
+    public static unsafe CudaDeviceInfo Read(CudaDriver cuda, int ordinal, string kind = CudaDevice.Kind)
     {
         if (ordinal >= cuda.Count)
         {
-            string there = cuda.Count switch { 0 => "no CUDA device", 1 => "one CUDA device, cuda:0", var count => $"{count} CUDA devices, cuda:0 to cuda:{count - 1}" };
-            throw new DeviceException($"There is no device cuda:{ordinal}; the driver has {there}.");
+            string there = cuda.Count switch { 0 => "no CUDA device", 1 => $"one CUDA device, {kind}:0", var count => $"{count} CUDA devices, {kind}:0 to {kind}:{count - 1}" };
+            throw new DeviceException($"There is no device {kind}:{ordinal}; the driver has {there}.");
         }
         int device;
         cuda.Check(cuda.DeviceGet(&device, ordinal), "cuDeviceGet");

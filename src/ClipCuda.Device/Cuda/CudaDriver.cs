@@ -31,7 +31,7 @@ internal sealed unsafe class CudaDriver
     // What cuLaunchKernel takes in its last argument in place of single parameters.
     public const nint LaunchBufferPointer = 1, LaunchBufferSize = 2;
 
-    private readonly nint _library;
+    private readonly CudaBinding _binding;
 
     public readonly delegate* unmanaged<uint, int> Init;
     public readonly delegate* unmanaged<int*, int> DriverGetVersion, DeviceGetCount;
@@ -68,9 +68,9 @@ internal sealed unsafe class CudaDriver
 
     /// <summary>Loads the driver, checks its age, and initialises it.</summary>
     /// <exception cref="DeviceException">There is no driver, it is too old, or it has no device.</exception>
-    public CudaDriver()
+    public CudaDriver(CudaBinding binding)
     {
-        _library = CudaLibraries.LoadDriver();
+        _binding = binding;
         GetErrorName = (delegate* unmanaged<int, byte**, int>)Symbol("cuGetErrorName");
         GetErrorString = (delegate* unmanaged<int, byte**, int>)Symbol("cuGetErrorString");
         DriverGetVersion = (delegate* unmanaged<int*, int>)Symbol("cuDriverGetVersion");
@@ -144,7 +144,7 @@ internal sealed unsafe class CudaDriver
     {
         string name = Text(GetErrorName, result) ?? "unknown result", text = Text(GetErrorString, result) ?? "no description";
         string advice = Advice(result);
-        return new DeviceException($"{call}{(where is null ? "" : $" ({where})")} failed: {name} ({result}): {text}.{(advice.Length == 0 ? "" : " " + advice)}");
+        return new DeviceException($"{call}{(where is null ? "" : $" ({where})")} failed: {name} ({result}): {text}.{(advice.Length == 0 ? "" : " " + advice)}") { DeviceIsWell = LeavesDeviceWell(result) };
     }
 
     private static string? Text(delegate* unmanaged<int, byte**, int> get, int result)
@@ -152,6 +152,9 @@ internal sealed unsafe class CudaDriver
         byte* text = null;
         return get(result, &text) == Success && text is not null ? Marshal.PtrToStringUTF8((nint)text) : null;
     }
+
+    /// <summary>Too little memory, what is not supported, and what cannot be captured (CUDA_ERROR_STREAM_CAPTURE_…).</summary>
+    private static bool LeavesDeviceWell(int result) => result is OutOfMemory or 801 or (>= 900 and <= 908);
 
     private static string Advice(int result) => result switch
     {
@@ -166,7 +169,7 @@ internal sealed unsafe class CudaDriver
         _ => "",
     };
 
-    private nint Symbol(string name) => NativeLibrary.TryGetExport(_library, name, out nint address)
+    private nint Symbol(string name) => _binding.DriverFunction(name) is not 0 and var address
         ? address
         : throw new DeviceException($"The NVIDIA driver has no {name}; it is older than CUDA {Format(LeastVersion)}. Update the driver.");
 }

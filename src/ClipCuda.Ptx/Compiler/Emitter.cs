@@ -26,6 +26,7 @@ internal sealed partial class Emitter
     private readonly Dictionary<int, Label> _labels = [];
     private readonly Dictionary<int, LocalBuilder> _waiting = [];
     private readonly List<Action> _outOfLine = [];
+    private readonly Dictionary<string, LocalBuilder> _pointers = [];
     private readonly LocalBuilder _current;
     private readonly HashSet<int> _handedOver = [];
     private readonly Label _handOver;
@@ -87,6 +88,16 @@ internal sealed partial class Emitter
 
     private void Write(ResumePoint entry)
     {
+        // In locals, so that loops have them in registers; those that nothing reads cost nothing.
+        foreach (var (field, load) in (ReadOnlySpan<(string, OpCode)>)[
+            (nameof(WarpState.Frame), OpCodes.Ldind_I), (nameof(WarpState.Arena), OpCodes.Ldind_I),
+            (nameof(WarpState.Shared), OpCodes.Ldind_I8), (nameof(WarpState.Scratch), OpCodes.Ldind_I)])
+        {
+            State(field, load);
+            var pointer = _il.DeclareLocal(load == OpCodes.Ldind_I8 ? typeof(long) : typeof(nint));
+            _il.Emit(OpCodes.Stloc, pointer);
+            _pointers.Add(field, pointer);
+        }
         foreach (int b in _segment)
         {
             _labels.Add(b, _il.DefineLabel());
@@ -520,6 +531,11 @@ internal sealed partial class Emitter
     /// <summary>Pushes a field of the warp's state.</summary>
     private void State(string field, OpCode load)
     {
+        if (_pointers.TryGetValue(field, out var pointer))
+        {
+            _il.Emit(OpCodes.Ldloc, pointer);
+            return;
+        }
         _il.Emit(OpCodes.Ldarg_0);
         Constant((int)Marshal.OffsetOf<WarpState>(field));
         _il.Emit(OpCodes.Add);

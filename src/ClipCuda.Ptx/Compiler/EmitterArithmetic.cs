@@ -212,7 +212,7 @@ internal sealed partial class Emitter
                 PushScalar(operation.Sources[0], ValueType.Bits64);
                 _il.Emit(OpCodes.Conv_I4);
                 return;
-            case Native.MultiplyWide or Native.MultiplyAddWide:
+            case Native.MultiplyWide or Native.MultiplyHigh or Native.MultiplyAddWide:
                 for (int s = 0; s < 2; s++)
                 {
                     PushScalar(operation.Sources[s], ValueType.Bits32);
@@ -220,6 +220,13 @@ internal sealed partial class Emitter
                 }
                 _il.Emit(OpCodes.Mul);
                 if (native.Kind == Native.MultiplyWide) return;
+                if (native.Kind == Native.MultiplyHigh)
+                {
+                    Constant(32);
+                    _il.Emit(OpCodes.Shr);
+                    _il.Emit(OpCodes.Conv_I4);
+                    return;
+                }
                 PushScalar(operation.Sources[2], ValueType.Bits64);
                 _il.Emit(OpCodes.Add);
                 return;

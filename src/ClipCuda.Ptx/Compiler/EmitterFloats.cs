@@ -74,7 +74,16 @@ internal sealed partial class Emitter
                     break;
                 }
                 for (int s = 0; s < operands; s++) Operand(s);
-                if (native.Kind is Native.Minimum or Native.Maximum) HideConstants(isa);
+                if (native.Kind is Native.Minimum or Native.Maximum)
+                {
+                    if (isa.Range is { } range && operation.Sources.Take(2).All(_nans.IsQuiet))
+                    {
+                        _il.Emit(OpCodes.Ldc_I4, native.Kind == Native.Minimum ? 0b0100 : 0b0101); // the sign of the one chosen
+                        _il.Emit(OpCodes.Call, range);
+                        break;
+                    }
+                    HideConstants(isa);
+                }
                 Call(isa, name, type, operands);
                 break;
         }

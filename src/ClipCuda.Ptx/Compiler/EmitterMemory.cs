@@ -247,6 +247,9 @@ internal sealed partial class Emitter
             case MemoryShape.Contiguous when !partial || _isa.HasMaskedMemory && TypeOfStored(operation, 1) is not ValueType.Bits64:
                 WriteContiguousStore(operation, partial);
                 return;
+            case MemoryShape.Strided when !partial && IsQuad(operation):
+                WriteQuadStore(operation);
+                return;
             case MemoryShape.Strided when !partial:
                 WriteStridedStore(operation);
                 return;
@@ -277,6 +280,67 @@ internal sealed partial class Emitter
                 _il.Emit(wide ? OpCodes.Ldind_I8 : OpCodes.Ldind_I4);
                 StoreElement(operation.Type, wide);
             }
+        }
+    }
+
+    /// <summary>Four numbers a lane, no two lanes' in one place.</summary>
+    private bool IsQuad(Operation operation) =>
+        _isa.CanInterleave && operation.Sources.Length == 5 && MemoryForm.ElementBytes(operation.Type) == 4
+        && Math.Abs(_analysis.ClassOf(operation.Sources[0]).Step) >= 16 && Enumerable.Range(1, 4).All(s => !IsWide(TypeOfStored(operation, s)));
+
+    /// <summary>
+    /// As the strided store, by 128 bits a lane: four vectors of a lane's first, second, third and fourth numbers are interleaved to four whose
+    /// k-th quarter holds all four numbers of one lane.
+    /// </summary>
+    private void WriteQuadStore(Operation operation)
+    {
+        long stride = _analysis.ClassOf(operation.Sources[0]).Step;
+        var vector = _isa.Vector(typeof(float));
+        int parts = PartsOf(ValueType.Float);
+        // All before the first is stored: what they are computed from may be what is overwritten.
+        for (int s = 1; s <= 4; s++)
+        {
+            for (int p = 0; p < parts; p++)
+            {
+                PushStoredVector(operation, s, p);
+                CastVector(TypeOfStored(operation, s), ValueType.Float);
+                _il.Emit(OpCodes.Stloc, Value(s, p));
+            }
+        }
+        var address = Temporary(typeof(nint), 0);
+        PushAddress(operation, 0);
+        _il.Emit(OpCodes.Stloc, address);
+        LocalBuilder[] pairs = [.. Enumerable.Range(0, 4).Select(i => Temporary(vector, 340 + i))];
+        var quads = Temporary(vector, 344);
+        for (int p = 0; p < parts; p++)
+        {
+            for (int i = 0; i < 4; i++) Interleave(typeof(float), Value(1 + i / 2 * 2, p), Value(2 + i / 2 * 2, p), high: i % 2 == 1, pairs[i]);
+            for (int lane = 0; lane < 4; lane++)
+            {
+                Interleave(typeof(double), pairs[lane / 2], pairs[2 + lane / 2], high: lane % 2 == 1, quads);
+                for (int quarter = 0; quarter < _isa.Lanes / 4; quarter++)
+                {
+                    PushOffset(address, (p * _isa.Lanes + 4 * quarter + lane) * stride);
+                    _il.Emit(OpCodes.Ldloc, quads);
+                    _isa.EmitQuarter(_il, quarter);
+                    _il.Emit(OpCodes.Unaligned, (byte)1);
+                    _il.Emit(OpCodes.Stobj, Small.Vector(typeof(float)));
+                }
+            }
+        }
+
+        LocalBuilder Value(int source, int part) => Temporary(vector, 300 + 8 * source + part);
+
+        // Of each 128 bits, the lower or the upper half of both, by turns.
+        void Interleave(Type element, LocalBuilder a, LocalBuilder b, bool high, LocalBuilder to)
+        {
+            _il.Emit(OpCodes.Ldloc, a);
+            Cast(_isa, typeof(float), element);
+            _il.Emit(OpCodes.Ldloc, b);
+            Cast(_isa, typeof(float), element);
+            _il.Emit(OpCodes.Call, _isa.Interleave(element, high));
+            Cast(_isa, element, typeof(float));
+            _il.Emit(OpCodes.Stloc, to);
         }
     }
 

@@ -2,11 +2,15 @@ namespace ClipCuda.Ptx.Compiler;
 
 /// <summary>
 /// Which values never get a place of their own: used once, in the block that computes them, they are computed where they are used and
-/// stay on the IL stack. So a comparison folds into its select, and a broadcast load into its multiplication.
+/// stay on the IL stack. So a comparison folds into its select, and a broadcast load into its multiplication. A float that all lanes load from
+/// one address may be used several times: instructions take it from memory as cheaply as from a register.
 /// </summary>
 internal sealed class Inlining
 {
     private const int DeepestTree = 24;
+
+    /// <summary>Uses of a broadcast load beyond which a register serves better.</summary>
+    private const int MostBroadcasts = 4;
 
     private readonly Operation?[] _inlined;
     private readonly bool[] _absorbed;
@@ -69,6 +73,7 @@ internal sealed class Inlining
                 if (accepts && trees.TryGetValue(web, out var tree) && Fits(tree, use) && (scalarUse || IsCheap(tree.Operation, analysis)))
                 {
                     _inlined[web] = tree.Operation;
+                    tree.Taken++;
                     leaves.UnionWith(tree.Leaves);
                     loads |= tree.Loads;
                     depth = Math.Max(depth, tree.Depth);
@@ -76,6 +81,13 @@ internal sealed class Inlining
                 }
                 leaves.Add(web);
             }
+        }
+
+        // A load that not every use could take needs a place after all.
+        foreach (var tree in trees.Values)
+        {
+            int web = tree.Operation.Destinations[0];
+            if (tree.Taken < webs.Uses[web]) _inlined[web] = null;
         }
 
         bool Fits(Tree tree, int use)
@@ -91,18 +103,25 @@ internal sealed class Inlining
 
     private static bool IsCandidate(Operation at, Webs webs, Analysis analysis)
     {
-        if (at.Destinations is not [int web] || webs.Uses[web] != 1 || webs.Definitions[web].Count != 1) return false;
+        if (at.Destinations is not [int web] || webs.Uses[web] > (IsBroadcast(at, webs, analysis) ? MostBroadcasts : 1) || webs.Definitions[web].Count != 1) return false;
         if (analysis.Classes[web] != analysis.ResultOf(at) || analysis.Classes[web].Kind == ValueKind.Periodic) return false;
         if (analysis.NeedsTest(at) || analysis.ReductionPeriod(at, out _) > 0) return false;
         if (at.Kind == OperationKind.Load) return analysis.IsUniform(at.Sources[0]) || (MemoryForm.Of(at, analysis, webs) == MemoryShape.Contiguous && !analysis.IsPartial(at.Block));
         return at.Kind == OperationKind.Pure && VectorForm.Exists(at, analysis);
     }
 
+    private static bool IsBroadcast(Operation at, Webs webs, Analysis analysis) =>
+        at.Kind == OperationKind.Load && webs.Types[at.Destinations[0]] == ValueType.Float && analysis.IsUniform(at.Sources[0]);
+
     /// <summary>A varying value costs as much wherever it is computed; a scalar that vectors use would be computed for each of them.</summary>
     private static bool IsCheap(Operation at, Analysis analysis) =>
         !analysis.ResultOf(at).IsScalar || at.Kind == OperationKind.Load || (at.Kind == OperationKind.Pure && Natives.Get(at.Opcode).Kind is Native.Move or Native.Parameter && at.Sources.All(s => s.IsConstant));
 
-    private sealed record Tree(int At, Operation Operation, HashSet<int> Leaves, bool Loads, int Depth);
+    private sealed record Tree(int At, Operation Operation, HashSet<int> Leaves, bool Loads, int Depth)
+    {
+        /// <summary>Uses that compute it where they are.</summary>
+        public int Taken { get; set; }
+    }
 }
 
 /// <summary>How a load or store meets memory.</summary>
@@ -157,6 +176,7 @@ internal static class VectorForm
             Native.Divide or Native.Remainder => native.In is Number.F32 or Number.S32 or Number.U32,
             Native.ShiftLeft or Native.ShiftRight => operation.Sources[1].IsConstant,
             Native.IntegerToFloat => native.In == Number.S32,
+            Native.MultiplyHigh => false,
             _ => true,
         };
     }

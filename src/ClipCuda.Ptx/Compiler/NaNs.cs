@@ -8,7 +8,7 @@ namespace ClipCuda.Ptx.Compiler;
 /// </summary>
 internal sealed class NaNs
 {
-    private readonly bool[] _raw, _mustBePutRight;
+    private readonly bool[] _raw, _mustBePutRight, _quiet;
     private readonly Webs _webs;
     private readonly Dictionary<int, List<(Operation User, int Source)>> _users = [];
 
@@ -25,18 +25,8 @@ internal sealed class NaNs
             }
         }
         // Made by arithmetic, or copied from such: putting its NaNs right never changes a NaN that a program put there itself.
-        var made = new bool[webs.Count];
-        for (int w = 0; w < webs.Count; w++) made[w] = webs.Types[w] is ValueType.Float or ValueType.Bits32 && webs.Definitions[w].Count > 0;
-        for (bool changed = true; changed;)
-        {
-            changed = false;
-            for (int w = 0; w < webs.Count; w++)
-            {
-                if (!made[w] || webs.Definitions[w].TrueForAll(d => MakesOrCopies(d, made))) continue;
-                made[w] = false;
-                changed = true;
-            }
-        }
+        var made = Hereditary(MakesOrCopies);
+        _quiet = Hereditary(IsQuietWith);
         _raw = [.. made];
         for (bool changed = true; changed;)
         {
@@ -59,6 +49,27 @@ internal sealed class NaNs
         for (int w = 0; w < webs.Count; w++) _mustBePutRight[w] = !_raw[w] && webs.Definitions[w].Exists(d => FloatRange.Of(d, ranges).MayBeNaN);
     }
 
+    /// <summary>Webs all of whose definitions have a property, which those that copy have if their sources do.</summary>
+    private bool[] Hereditary(Func<Operation, bool[], bool> holds)
+    {
+        var result = new bool[_webs.Count];
+        for (int w = 0; w < result.Length; w++) result[w] = _webs.Types[w] is ValueType.Float or ValueType.Bits32 && _webs.Definitions[w].Count > 0;
+        for (bool changed = true; changed;)
+        {
+            changed = false;
+            for (int w = 0; w < result.Length; w++)
+            {
+                if (!result[w] || _webs.Definitions[w].TrueForAll(d => holds(d, result))) continue;
+                result[w] = false;
+                changed = true;
+            }
+        }
+        return result;
+    }
+
+    /// <summary>The value is never a signalling NaN, as what arithmetic gives never is.</summary>
+    public bool IsQuiet(Source source) => source.IsWeb ? _quiet[source.Web] : source.IsConstant && IsNumber(source);
+
     /// <summary>The web may hold a NaN of any bits.</summary>
     public bool IsRaw(Source source) => source.IsWeb && _raw[source.Web];
 
@@ -73,8 +84,16 @@ internal sealed class NaNs
         if (native.MakesNaN || native.Kind is Native.IntegerToFloat or Native.Saturate) return true;
         if (!native.Copies || native.In is Number.S64 or Number.U64 or Number.Predicate) return false;
         return operation.Sources.Take(native.Kind == Native.Select ? 2 : 1)
-            .All(s => s.IsWeb ? made[s.Web] : s.IsConstant && !float.IsNaN(BitConverter.UInt32BitsToSingle((uint)s.Bits)));
+            .All(s => s.IsWeb ? made[s.Web] : s.IsConstant && IsNumber(s));
     }
+
+    private static bool IsQuietWith(Operation operation, bool[] quiet) =>
+        // Of these two the processor only changes the sign.
+        operation.Kind == OperationKind.Pure && Natives.Get(operation.Opcode).Kind is Native.Negate or Native.Absolute
+            ? operation.Sources[0] is { IsWeb: true, Web: var web } && quiet[web]
+            : MakesOrCopies(operation, quiet);
+
+    private static bool IsNumber(Source constant) => !float.IsNaN(BitConverter.UInt32BitsToSingle((uint)constant.Bits));
 
     private bool Tolerates(Operation operation, int source)
     {

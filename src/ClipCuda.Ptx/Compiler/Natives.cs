@@ -6,6 +6,7 @@ internal enum Native
     Subtract,
     Multiply,
     MultiplyWide,
+    MultiplyHigh,
     MultiplyAdd,
     MultiplyAddWide,
     Divide,
@@ -131,6 +132,8 @@ internal static class Natives
         }
         table.Add("mul.wide.s32", new(Native.MultiplyWide, Number.S32, Number.S64));
         table.Add("mul.wide.u32", new(Native.MultiplyWide, Number.U32, Number.U64));
+        table.Add("mul.hi.s32", new(Native.MultiplyHigh, Number.S32, Number.S32));
+        table.Add("mul.hi.u32", new(Native.MultiplyHigh, Number.U32, Number.U32));
         table.Add("mad.wide.s32", new(Native.MultiplyAddWide, Number.S32, Number.S64));
         table.Add("mad.wide.u32", new(Native.MultiplyAddWide, Number.U32, Number.U64));
         table.Add("cvt.s64.s32", new(Native.Extend, Number.S32, Number.S64));

@@ -1,4 +1,5 @@
 using System.Reflection;
+using System.Reflection.Emit;
 using System.Runtime.Intrinsics;
 using System.Runtime.Intrinsics.X86;
 
@@ -68,6 +69,36 @@ internal sealed class VectorIsa
     public MethodInfo MaskStore(Type element) => Masked("MaskStore", element, 3);
 
     public bool LoadTakesMerge => Bits == 512;
+
+    /// <summary>
+    /// VRANGEPS, by its control the lesser or the greater of two floats in one instruction: −0 is less than 0, and of a number and a quiet NaN it
+    /// gives the number. Null where the processor has none.
+    /// </summary>
+    public MethodInfo? Range =>
+        !(Bits == 512 ? Avx512DQ.IsSupported : Avx512DQ.VL.IsSupported) ? null
+        : (Bits == 512 ? typeof(Avx512DQ) : typeof(Avx512DQ.VL)).GetMethod("Range", [Vector(typeof(float)), Vector(typeof(float)), typeof(byte)]);
+
+    public bool CanInterleave => Bits switch { 512 => Avx512F.IsSupported, 256 => Avx.IsSupported, _ => Sse2.IsSupported };
+
+    /// <summary>Of each 128 bits of two vectors, the lower or the upper halves' elements by turns.</summary>
+    public MethodInfo Interleave(Type element, bool high)
+    {
+        var type = Bits switch { 512 => typeof(Avx512F), 256 => typeof(Avx), _ => element == typeof(float) ? typeof(Sse) : typeof(Sse2) };
+        return type.GetMethod(high ? "UnpackHigh" : "UnpackLow", [Vector(element), Vector(element)])!;
+    }
+
+    /// <summary>Makes of the vector of floats on the stack its k-th 128 bits.</summary>
+    public void EmitQuarter(ILGenerator il, int k)
+    {
+        if (Bits == 128) return;
+        if (k > 0)
+        {
+            il.Emit(OpCodes.Ldc_I4, k);
+            il.Emit(OpCodes.Call, (Bits == 512 ? typeof(Avx512F) : typeof(Avx)).GetMethod("ExtractVector128", [Vector(typeof(float)), typeof(byte)])!);
+            return;
+        }
+        for (int bits = Bits; bits > 128; bits /= 2) il.Emit(OpCodes.Call, Of(bits).Method("GetLower", typeof(float), 1));
+    }
 
     private MethodInfo Masked(string name, Type element, int parameters)
     {

@@ -6,6 +6,7 @@ namespace ClipCuda.Tests.Devices;
 [TestFixture("cpu")]
 [TestFixture("cpu:check")]
 [TestFixture("cuda")]
+[TestFixture("managedcuda")]
 public sealed class DeviceTests(string name)
 {
     private IDisposable? _prepared;
@@ -35,7 +36,7 @@ public sealed class DeviceTests(string name)
     [Test]
     public void Auto_is_the_GPU_or_else_the_cpu_on_all_cores()
     {
-        if (name == "cuda")
+        if (name is "cuda" or "managedcuda")
         {
             _device.Dispose();
             using var gpu = Device.Open("auto", 0);

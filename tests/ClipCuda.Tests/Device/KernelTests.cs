@@ -8,6 +8,7 @@ namespace ClipCuda.Tests.Devices;
 [TestFixture("cpu")]
 [TestFixture("cpu:check")]
 [TestFixture("cuda")]
+[TestFixture("managedcuda")]
 public sealed class KernelTests(string name)
 {
     // copy(float* out, const float* in, int n, float addend): out[i] = in[i] + addend, one thread an element; and a kernel with limits.

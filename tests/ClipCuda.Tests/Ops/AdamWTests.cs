@@ -11,10 +11,12 @@ public sealed class AdamWTests
     [TestCase("cpu", 1)]
     [TestCase("cpu", 2)]
     [TestCase("cpu:check", 2)]
+    [OnEveryDevice]
     public void Four_steps_match_the_reference_with_and_without_decay(string engine, int threads) => Check(engine, threads, plain: 67, decaying: 300);
 
     /// <summary>A block takes 256 elements eight times: once for each, decay ends there, and with it the last block ends there.</summary>
     [Test]
+    [OnEveryDevice]
     public void Four_steps_match_the_reference_in_every_part_of_a_block([Range(0, 7)] int part) => Check("cpu:check", 1, plain: 2048, decaying: 256 * part + 64);
 
     private static void Check(string engine, int threads, int plain, int decaying)
@@ -44,6 +46,7 @@ public sealed class AdamWTests
     }
 
     [Test]
+    [OnEveryDevice]
     public void Moments_that_would_be_denormal_become_zero()
     {
         using var device = OpDevices.Open("cpu", 1);
@@ -60,6 +63,7 @@ public sealed class AdamWTests
 
     /// <summary>Around 2^-126 in every part of a block; with these betas the moments are exact.</summary>
     [Test]
+    [OnEveryDevice]
     public void Moments_down_to_the_smallest_normal_number_stay()
     {
         const float Half = 0.5f, ThreeQuarters = 0.75f, Tiny = 1e-20f;

@@ -1,4 +1,3 @@
-using ClipCuda.Devices;
 using ClipCuda.Ops;
 
 namespace ClipCuda.Tests.Ops;
@@ -23,9 +22,10 @@ public sealed class AveragePoolTests
     }.Run();
 
     [Test]
+    [OnEveryDevice]
     public void An_odd_size_is_refused()
     {
-        using var device = Device.Open("cpu", 1);
+        using var device = OpDevices.Open("cpu", 1);
         using var tape = new Tape(device);
         Assert.That(() => AveragePool.Forward(tape, tape.Allocate(1, 4, 3, 2)), Throws.ArgumentException.With.Message.Contains("[1, 4, 3, 2]"));
     }

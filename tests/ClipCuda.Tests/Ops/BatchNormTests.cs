@@ -1,4 +1,3 @@
-using ClipCuda.Devices;
 using ClipCuda.Ops;
 
 namespace ClipCuda.Tests.Ops;
@@ -49,9 +48,10 @@ public sealed class BatchNormTests
 
     /// <summary>torch.nn.BatchNorm2d's documentation: momentum 0.1, the running variance moves towards the unbiased one.</summary>
     [Test]
+    [OnEveryDevice]
     public void Training_moves_the_running_statistics_and_evaluation_does_not([Values("cpu", "cpu:check")] string engine)
     {
-        using var device = Device.Open(engine, 2);
+        using var device = OpDevices.Open(engine, 2);
         using var tape = new Tape(device);
         var parameters = Parameters(tape, tape.Input(new float[2], 2), tape.Input(new float[2], 2));
         float[] before = parameters.RunningMean.ToArray(), varianceBefore = parameters.RunningVariance.ToArray();
@@ -65,9 +65,10 @@ public sealed class BatchNormTests
     }
 
     [Test]
+    [OnEveryDevice]
     public void A_large_mean_costs_no_accuracy_of_the_variance()
     {
-        using var device = Device.Open("cpu:check", 2);
+        using var device = OpDevices.Open("cpu:check", 2);
         using var tape = new Tape(device, recording: false);
         const int Rows = 300;
         var random = new Random(5);
@@ -79,9 +80,10 @@ public sealed class BatchNormTests
     }
 
     [Test]
+    [OnEveryDevice]
     public void What_is_not_finite_stays_so()
     {
-        using var device = Device.Open("cpu", 1);
+        using var device = OpDevices.Open("cpu", 1);
         using var tape = new Tape(device, recording: false);
         var parameters = Parameters(tape, tape.Input([1f], 1), tape.Input([0f], 1));
         float[] y = BatchNorm.Forward(tape, tape.Input([1f, float.NaN], 2, 1), parameters, training: false, residual: null, relu: true).ToArray();
@@ -89,9 +91,10 @@ public sealed class BatchNormTests
     }
 
     [Test]
+    [OnEveryDevice]
     public void What_cannot_be_normalised_is_named()
     {
-        using var device = Device.Open("cpu", 1);
+        using var device = OpDevices.Open("cpu", 1);
         using var tape = new Tape(device);
         var parameters = Parameters(tape, tape.Allocate(3), tape.Allocate(3));
         Assert.That(() => BatchNorm.Forward(tape, tape.Allocate(2, 4), parameters, true, null, false), Throws.ArgumentException.With.Message.Contains("[3], expected [4]"));

@@ -5,6 +5,7 @@ namespace ClipCuda.Tests.Ops;
 public sealed class BiasTests
 {
     [Test]
+    [OnEveryDevice]
     public void Every_row_gets_the_bias()
     {
         using var device = OpDevices.Open("cpu:check", 2);
@@ -16,6 +17,7 @@ public sealed class BiasTests
 
     /// <summary>Around the 128 columns that a block takes at a time.</summary>
     [Test]
+    [OnEveryDevice]
     public void Every_row_of_any_width_gets_the_bias([Values(1, 127, 128, 129, 300)] int width)
     {
         using var device = OpDevices.Open("cpu:check", 2);
@@ -40,6 +42,7 @@ public sealed class BiasTests
     }.Run();
 
     [Test]
+    [OnEveryDevice]
     public void A_bias_of_another_width_is_refused()
     {
         using var device = OpDevices.Open("cpu", 1);

@@ -1,4 +1,3 @@
-using ClipCuda.Devices;
 using ClipCuda.Ops;
 
 namespace ClipCuda.Tests.Ops;
@@ -6,9 +5,10 @@ namespace ClipCuda.Tests.Ops;
 public sealed class ChannelsLastTests
 {
     [Test]
+    [OnEveryDevice]
     public void Moves_every_number_to_its_place([Values("cpu:check", "cpu:interpret", "cpu:512", "cpu:256", "cpu:128")] string engine, [Values(1, 3)] int channels)
     {
-        using var device = Device.Open(engine, 2);
+        using var device = OpDevices.Open(engine, 2);
         using var tape = new Tape(device);
         float[] pixels = [.. Enumerable.Range(0, 2 * channels * 11 * 13).Select(i => (float)i)];
         var y = ChannelsLast.Forward(tape, tape.Input(pixels, 2, channels, 11, 13));
@@ -18,9 +18,10 @@ public sealed class ChannelsLastTests
     }
 
     [Test]
+    [OnEveryDevice]
     public void A_wrong_shape_is_named()
     {
-        using var device = Device.Open("cpu", 1);
+        using var device = OpDevices.Open("cpu", 1);
         using var tape = new Tape(device);
         Assert.That(() => ChannelsLast.Forward(tape, tape.Allocate(3, 8, 8)), Throws.ArgumentException.With.Message.Contains("[3, 8, 8], expected [batch"));
     }

@@ -8,27 +8,32 @@ public sealed class ClipLossTests
     // with log and the sums about 8 roundings of its own. Of long chains the roundings cancel.
     private static double ErrorOfALogit(int width) => Math.Min(1e-6, (width + 8) * Math.ScaleB(1, -25));
 
-    /// <summary>Around the tiles of 32 rows, the chunks of 32 and the 128 columns of a block; few columns spread the logits.</summary>
+    /// <summary>Around the four images of a block, the 32 lanes of a warp and the 32 texts of a block; few columns spread the logits.</summary>
     [Test]
-    public void Matches_the_reference_and_its_gradients([Values(1, 2, 31, 33, 67)] int batch, [Values(1, 3, 31, 33, 129)] int width) => Check(batch, width, 1.1f);
+    public void Matches_the_reference_and_its_gradients([Values(1, 2, 3, 5, 31, 33, 67)] int batch, [Values(1, 3, 33)] int width) => Check(batch, width, 1.1f);
 
-    /// <summary>Batches and widths that end in each of the parts of a tile that one warp takes.</summary>
-    [TestCase(5, 3)]
+    /// <summary>Several strips of images, the last one shorter or not.</summary>
+    [TestCase(5, 1)]
     [TestCase(9, 3)]
-    [TestCase(13, 3)]
-    [TestCase(17, 3)]
-    [TestCase(21, 3)]
-    [TestCase(25, 3)]
-    [TestCase(29, 3)]
-    [TestCase(37, 67)]
-    [TestCase(41, 101)]
-    public void Matches_the_reference_wherever_a_tile_ends(int batch, int width) => Check(batch, width, 1.1f);
+    [TestCase(37, 8)]
+    [TestCase(37, 36)]
+    public void Matches_the_reference_over_several_strips(int batch, int strip) => Check(batch, width: 3, 1.1f, strip);
 
-    /// <summary>The gradient ends behind each of the rows that four warps take at a time, and in each quarter of a block's 128 columns: a column too many is out of bounds.</summary>
+    /// <summary>A batch of which one strip holds not all images has the loss and the gradients of one strip, but for the order of its sums.</summary>
     [Test]
-    public void Nothing_is_written_beyond_the_last_row([Values(4, 8, 12, 16, 20, 24, 28, 32)] int batch, [Values(33, 67, 101)] int width) => Check(batch, width, 1.1f);
+    public void A_large_batch_takes_several_strips()
+    {
+        const int Batch = 1030, Width = 3;
+        using var device = OpDevices.Open("cpu", 2);
+        using var tape = new Tape(device, recording: false);
+        var random = new Random(1);
+        var (image, text, scale) = (tape.Input(Unit(random, Batch, Width), Batch, Width), tape.Input(Unit(random, Batch, Width), Batch, Width), tape.Input([2f]));
+        float whole = ClipLoss.Forward(tape, image, text, scale, keys: null, strip: Batch).ToArray()[0];
+        // The loss is near ln 1,030 ≈ 7: the roundings of the two lse and of the mean.
+        Assert.That(ClipLoss.Forward(tape, image, text, scale).ToArray()[0], Is.EqualTo(whole).Within(4 * Math.ScaleB(1, -22)));
+    }
 
-    /// <summary>One text in the first or the second tile is like all images, where all others have nothing of them: e^100 is no float, e^-100 is 0, e^-5 and e^-1.04 weigh.</summary>
+    /// <summary>One text among the first 32 or behind them is like all images, where all others have nothing of them: e^100 is no float, e^-100 is 0, e^-5 and e^-1.04 weigh.</summary>
     [Test]
     public void One_text_may_outweigh_all_others([Values(3, 35)] int large, [Values(1.04f, 5, 100)] float scale)
     {
@@ -45,19 +50,39 @@ public sealed class ClipLossTests
     [Test]
     public void Is_safe_at_the_largest_scale([Values(2, 40, 67)] int batch, [Values(2, 16)] int width) => Check(batch, width, MathF.Log(100));
 
-    /// <summary>More tiles than a block has threads, as batches above 4,096 have.</summary>
+    /// <summary>More pairs than a block has threads.</summary>
     [Test]
-    public void The_gradient_of_the_scale_is_the_sum_over_all_tiles([Values(1, 128, 300)] int tiles)
+    [OnEveryDevice]
+    public void The_gradient_of_the_scale_is_the_sum_over_all_images([Values(1, 128, 300)] int batch)
     {
         using var device = OpDevices.Open("cpu:check", 1);
         using var tape = new Tape(device, recording: false);
         var gradient = tape.Input([10f]);
-        var partial = tape.Input([.. Enumerable.Range(1, tiles).Select(i => (float)i)], tiles);
-        device.Kernel("cliploss_backward_scale").Launch(1, 128, gradient.Data, partial.Data, tiles);
-        Assert.That(gradient.ToArray(), Is.EqualTo(new[] { 10f + tiles * (tiles + 1) / 2 }));
+        var partial = tape.Input([.. Enumerable.Range(1, batch).Select(i => (float)i)], batch);
+        device.Kernel("cliploss_gradient_scale").Launch(1, 128, gradient.Data, partial.Data, batch);
+        Assert.That(gradient.ToArray(), Is.EqualTo(new[] { 10f + batch * (batch + 1) / 2 }));
     }
 
+    /// <summary>Equal captions and equal pictures of different pairs leave both denominators and get no gradient of each other; a pair itself stays.</summary>
     [Test]
+    public void Pairs_of_equal_keys_are_no_negatives_of_each_other([Values(2, 5, 37)] int batch, [Values] bool images, [Values] bool texts)
+    {
+        var random = new Random(batch);
+        int[] keys =
+        [
+            .. Enumerable.Range(0, batch).Select(i => images ? i % 3 : i),
+            .. Enumerable.Range(0, batch).Select(i => texts ? i / 2 : i + 7),
+        ];
+        Check(Unit(random, batch, 3), Unit(random, batch, 3), batch, width: 3, 1.1f, keys, strip: 16);
+    }
+
+    /// <summary>Where all are of one key no negative is left: the loss and its gradients are 0.</summary>
+    [Test]
+    public void The_loss_of_equal_pairs_is_zero() =>
+        Check(Unit(new Random(1), 5, 3), Unit(new Random(2), 5, 3), batch: 5, width: 3, MathF.Log(100), new int[10]);
+
+    [Test]
+    [OnEveryDevice]
     public void The_loss_of_equal_embeddings_is_the_logarithm_of_the_batch()
     {
         using var device = OpDevices.Open("cpu:check", 2);
@@ -69,6 +94,7 @@ public sealed class ClipLossTests
 
     /// <summary>All logits being 0, a row's log-sum-exp is the logarithm itself.</summary>
     [Test]
+    [OnEveryDevice]
     public void The_loss_of_zero_embeddings_is_the_logarithm_to_a_few_ulp()
     {
         for (int batch = 1; batch <= 67; batch++)
@@ -85,6 +111,7 @@ public sealed class ClipLossTests
     [TestCase(-1f, 0f)]
     [TestCase(2.5f, 2.5f)]
     [TestCase(9f, 4.60517019f)]
+    [OnEveryDevice]
     public void The_scale_is_clamped_to_between_1_and_100(float before, float after)
     {
         using var device = OpDevices.Open("cpu:check", 1);
@@ -95,6 +122,7 @@ public sealed class ClipLossTests
     }
 
     [Test]
+    [OnEveryDevice]
     public void A_scale_that_is_no_number_shows_in_the_loss_and_survives_the_clamp()
     {
         using var device = OpDevices.Open("cpu:check", 1);
@@ -107,6 +135,7 @@ public sealed class ClipLossTests
     }
 
     [Test]
+    [OnEveryDevice]
     public void An_embedding_that_is_no_number_shows_in_the_loss([Values(0, 33)] int row)
     {
         using var device = OpDevices.Open("cpu:check", 1);
@@ -117,6 +146,7 @@ public sealed class ClipLossTests
     }
 
     [Test]
+    [OnEveryDevice]
     public void Embeddings_of_unequal_shapes_are_refused()
     {
         using var device = OpDevices.Open("cpu", 1);
@@ -124,13 +154,13 @@ public sealed class ClipLossTests
         Assert.That(() => ClipLoss.Forward(tape, tape.Allocate(2, 3), tape.Allocate(2, 4), tape.Allocate()), Throws.ArgumentException.With.Message.Contains("text has shape [2, 4], expected [2, 3]"));
     }
 
-    private static void Check(int batch, int width, float logitScale)
+    private static void Check(int batch, int width, float logitScale, int strip = int.MaxValue)
     {
         var random = new Random(batch * 1000 + width);
-        Check(Unit(random, batch, width), Unit(random, batch, width), batch, width, logitScale);
+        Check(Unit(random, batch, width), Unit(random, batch, width), batch, width, logitScale, strip: strip);
     }
 
-    private static void Check(float[] image, float[] text, int batch, int width, float logitScale)
+    private static void Check(float[] image, float[] text, int batch, int width, float logitScale, int[]? keys = null, int strip = int.MaxValue)
     {
         double scale = Math.Exp(logitScale);
         new OpTest
@@ -141,13 +171,13 @@ public sealed class ClipLossTests
                 new OpInput("text", [batch, width], OpInputKind.Activation, Values: text),
                 new OpInput("logit_scale", [], OpInputKind.Parameter, Values: [logitScale]),
             ],
-            Op = (tape, t) => ClipLoss.Forward(tape, t[0], t[1], t[2]),
-            Reference = x => [Reference(x[0], x[1], x[2][0], batch)],
+            Op = (tape, t) => ClipLoss.Forward(tape, t[0], t[1], t[2], keys is null ? null : tape.Input(keys, 2, batch), strip),
+            Reference = x => [Reference(x[0], x[1], x[2][0], batch, keys)],
             OutputShape = [],
             ForwardTolerance = ErrorOfALogit(width) * scale,
             GradientTolerance = 4 * ErrorOfALogit(width) * scale,
             // With one pair, or one dimension, the gradients are zero in exact arithmetic: what is left is the rounding of a softmax near 1, times the scale.
-            Floor = batch == 1 || width == 1 ? 1e-6 * scale : 1e-8 * scale,
+            Floor = batch == 1 || width == 1 || keys?.Distinct().Count() == 1 ? 1e-6 * scale : 1e-8 * scale,
         }.Run();
     }
 
@@ -157,14 +187,15 @@ public sealed class ClipLossTests
         return [.. L2NormalizeTests.Reference(x, width).Select(v => (float)v)];
     }
 
-    internal static double Reference(double[] image, double[] text, double logitScale, int batch)
+    /// <param name="keys">As the op's, without which every other pair is a negative.</param>
+    internal static double Reference(double[] image, double[] text, double logitScale, int batch, int[]? keys = null)
     {
         int width = image.Length / batch;
         double loss = 0;
         for (int i = 0; i < batch; i++)
         {
-            double[] row = [.. Enumerable.Range(0, batch).Select(j => Logit(i, j))], column = [.. Enumerable.Range(0, batch).Select(j => Logit(j, i))];
-            loss += (LogSumExp(row) + LogSumExp(column) - 2 * row[i]) / (2 * batch);
+            int[] seen = [.. Enumerable.Range(0, batch).Where(j => j == i || keys is null || (keys[i] != keys[j] && keys[batch + i] != keys[batch + j]))];
+            loss += (LogSumExp([.. seen.Select(j => Logit(i, j))]) + LogSumExp([.. seen.Select(j => Logit(j, i))]) - 2 * Logit(i, i)) / (2 * batch);
         }
         return loss;
 

@@ -1,4 +1,3 @@
-using ClipCuda.Devices;
 using ClipCuda.Ops;
 
 namespace ClipCuda.Tests.Ops;
@@ -31,9 +30,10 @@ public sealed class ConvolutionTests
 
     /// <summary>16 MiB hold 9,709 windows of 9 · 48 numbers; these are 10,200.</summary>
     [Test]
+    [OnEveryDevice]
     public void Windows_beyond_one_chunk_give_the_same()
     {
-        using var device = Device.Open("cpu", 2);
+        using var device = OpDevices.Open("cpu", 2);
         using var tape = new Tape(device);
         var random = new Random(3);
         float[] Draw(int count) => [.. Enumerable.Range(0, count).Select(_ => Numbers.Normal(random))];
@@ -82,9 +82,10 @@ public sealed class ConvolutionTests
     }
 
     [Test]
+    [OnEveryDevice]
     public void The_workspace_of_forward_is_given_back()
     {
-        using var device = Device.Open("cpu", 1);
+        using var device = OpDevices.Open("cpu", 1);
         using var tape = new Tape(device);
         var x = tape.Allocate(1, 8, 8, 4);
         var weight = tape.Input(new float[5 * 4 * 9], 5, 4, 3, 3);
@@ -95,9 +96,10 @@ public sealed class ConvolutionTests
     }
 
     [Test]
+    [OnEveryDevice]
     public void Wrong_shapes_are_named()
     {
-        using var device = Device.Open("cpu", 1);
+        using var device = OpDevices.Open("cpu", 1);
         using var tape = new Tape(device);
         var x = tape.Allocate(1, 4, 4, 3);
         Assert.That(() => Convolution.Forward(tape, x, tape.Allocate(2, 4, 3, 3)), Throws.ArgumentException.With.Message.Contains("[2, 4, 3, 3], expected [out, 3, kernel, kernel]"));

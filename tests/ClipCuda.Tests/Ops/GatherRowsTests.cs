@@ -11,7 +11,7 @@ public sealed class GatherRowsTests
         new OpTest
         {
             Inputs = [OpInput.Activation("x", [3, 5, width])],
-            Op = (tape, t) => GatherRows.Forward(tape, t[0], rows),
+            Op = (tape, t) => GatherRows.Forward(tape, t[0], tape.Input(rows, 3)),
             Reference = x => [.. Enumerable.Range(0, 3).SelectMany(b => x[0][((b * 5 + rows[b]) * width)..((b * 5 + rows[b] + 1) * width)])],
             OutputShape = [3, width],
             ForwardTolerance = 0, // copies
@@ -20,10 +20,22 @@ public sealed class GatherRowsTests
     }
 
     [Test]
-    public void A_position_outside_the_sequence_is_refused()
+    [OnEveryDevice]
+    public void The_first_rows_are_those_at_position_0()
+    {
+        float[] values = [.. Enumerable.Range(0, 2 * 3 * 5).Select(i => (float)i)];
+        using var device = OpDevices.Open("cpu:check", 1);
+        using var tape = new Tape(device);
+        var first = GatherRows.First(tape, tape.Input(values, 2, 3, 5));
+        Assert.That(first.ToArray(), Is.EqualTo(values[..5].Concat(values[15..20])));
+    }
+
+    [Test]
+    [OnEveryDevice]
+    public void Positions_of_another_batch_are_refused()
     {
         using var device = OpDevices.Open("cpu", 1);
         using var tape = new Tape(device);
-        Assert.That(() => GatherRows.Forward(tape, tape.Allocate(2, 3, 4), 0, 3), Throws.ArgumentException.With.Message.Contains("Position 3 lies outside a sequence of 3"));
+        Assert.That(() => GatherRows.Forward(tape, tape.Allocate(2, 3, 4), tape.Input([0, 1, 2], 3)), Throws.ArgumentException.With.Message.Contains("rows has shape [3], expected [2]"));
     }
 }

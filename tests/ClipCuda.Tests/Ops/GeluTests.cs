@@ -23,6 +23,7 @@ public sealed class GeluTests
     }.Run();
 
     [Test]
+    [OnEveryDevice]
     public void The_distribution_function_is_right_everywhere()
     {
         // y = u·Φ(u) with u = x, so Φ's error shows relative to u on the right half, and absolutely on the left.
@@ -39,6 +40,7 @@ public sealed class GeluTests
     }
 
     [Test]
+    [OnEveryDevice]
     public void Output_and_derivative_are_right_far_out_too()
     {
         float[] x = [.. Enumerable.Range(-4000, 8001).Select(i => i / 200f)];
@@ -65,6 +67,7 @@ public sealed class GeluTests
     }
 
     [Test]
+    [OnEveryDevice]
     public void A_value_that_is_no_number_shows_in_the_output_and_in_the_gradient()
     {
         using var device = OpDevices.Open("cpu:check", 1);
@@ -80,6 +83,7 @@ public sealed class GeluTests
     }
 
     [Test]
+    [OnEveryDevice]
     public void Far_tails_are_zero_and_the_identity()
     {
         using var device = OpDevices.Open("cpu:check", 1);

@@ -17,6 +17,7 @@ public sealed class GradientNormTests
     [TestCase(8_192, 1f)]
     [TestCase(8_193, 1000f)]
     [TestCase(2_200_001, 1f)]
+    [OnEveryDevice]
     public void The_norm_and_the_clip_factor_match_the_reference(int count, float maxNorm)
     {
         var random = new Random(count);
@@ -46,6 +47,7 @@ public sealed class GradientNormTests
     [TestCase(1f, 1.5f, 1f)]
     [TestCase(1f, 3f, 1f)]
     [TestCase(1f, 0f, 1f)]
+    [OnEveryDevice]
     public void The_factor_shortens_only(float gradient, float maxNorm, float factor)
     {
         using var device = OpDevices.Open("cpu:check", 1);
@@ -62,6 +64,7 @@ public sealed class GradientNormTests
     /// <summary>As PyTorch does: NaN makes every gradient NaN, infinity makes the factor zero.</summary>
     [TestCase(float.NaN, float.NaN, float.NaN)]
     [TestCase(float.PositiveInfinity, float.PositiveInfinity, 0f)]
+    [OnEveryDevice]
     public void A_gradient_that_is_not_finite_shows_in_the_norm_and_in_the_factor(float bad, float norm, float factor)
     {
         using var device = OpDevices.Open("cpu", 1);

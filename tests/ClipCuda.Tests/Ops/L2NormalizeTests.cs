@@ -16,6 +16,7 @@ public sealed class L2NormalizeTests
     }.Run();
 
     [Test]
+    [OnEveryDevice]
     public void A_zero_row_stays_zero_and_passes_a_finite_gradient()
     {
         using var device = OpDevices.Open("cpu:check", 1);
@@ -33,6 +34,7 @@ public sealed class L2NormalizeTests
     /// <summary>Below a norm of 1e-12 the divisor is 1e-12, and no longer depends on the row.</summary>
     [TestCase(0.7e-12f, 0.7f, 1e12f)]
     [TestCase(2e-12f, 1f, 0f)]
+    [OnEveryDevice]
     public void A_very_short_row_is_divided_by_the_smallest_norm(float value, float output, float gradientAlong)
     {
         using var device = OpDevices.Open("cpu:check", 1);
@@ -49,6 +51,7 @@ public sealed class L2NormalizeTests
     }
 
     [Test]
+    [OnEveryDevice]
     public void A_row_with_a_value_that_is_no_number_is_none_throughout_and_the_others_are_untouched()
     {
         using var device = OpDevices.Open("cpu:check", 1);

@@ -1,4 +1,3 @@
-using ClipCuda.Devices;
 using ClipCuda.Ops;
 
 namespace ClipCuda.Tests.Ops;
@@ -21,9 +20,10 @@ public sealed class LinearTests
     }.Run();
 
     [Test]
+    [OnEveryDevice]
     public void A_weight_of_another_width_is_refused()
     {
-        using var device = Device.Open("cpu", 1);
+        using var device = OpDevices.Open("cpu", 1);
         using var tape = new Tape(device);
         Assert.That(() => Linear.Forward(tape, tape.Allocate(2, 3), tape.Allocate(4, 5), null), Throws.ArgumentException.With.Message.Contains("[4, 5], expected [out, 3]"));
     }

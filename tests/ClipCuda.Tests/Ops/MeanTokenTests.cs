@@ -1,4 +1,3 @@
-using ClipCuda.Devices;
 using ClipCuda.Ops;
 
 namespace ClipCuda.Tests.Ops;
@@ -19,9 +18,10 @@ public sealed class MeanTokenTests
     }.Run();
 
     [Test]
+    [OnEveryDevice]
     public void Wrong_shapes_are_named()
     {
-        using var device = Device.Open("cpu", 1);
+        using var device = OpDevices.Open("cpu", 1);
         using var tape = new Tape(device);
         Assert.That(() => MeanToken.Forward(tape, tape.Allocate(2, 2, 2, 3), tape.Allocate(4, 3)), Throws.ArgumentException.With.Message.Contains("[4, 3], expected [5, 3]"));
         Assert.That(() => MeanToken.Forward(tape, tape.Allocate(2, 3), tape.Allocate(2, 3)), Throws.ArgumentException.With.Message.Contains("[2, 3], expected [batch"));

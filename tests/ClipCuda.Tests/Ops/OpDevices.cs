@@ -20,6 +20,13 @@ internal static class OpDevices
     public static T Derive<T>(Func<T> compute)
         where T : notnull => Replaced is { } replacement ? replacement.Derive(compute) : compute();
 
+    /// <summary>The calling thread's test opens this device wherever it opens one of the CPU's engines; those are as they are for <c>cpu</c>.</summary>
+    public static void Run(Action test, string device)
+    {
+        if (device == TestDevices.Cpu) test();
+        else Run(test, () => Device.Open(device, 2), []);
+    }
+
     /// <summary>Replaces devices of the calling thread while it runs one test case.</summary>
     /// <param name="derived">Kept by the caller for the next run of the same case.</param>
     public static void Run(Action test, Func<Device> open, List<object> derived)

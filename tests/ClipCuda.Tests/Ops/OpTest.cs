@@ -25,7 +25,7 @@ internal sealed class OpTest
     private const int DifferencedCoordinates = 160;
 
     private static readonly (string Device, int Threads)[] Engines =
-        [("cpu:check", 2), ("cpu:interpret", 2), ("cpu:512", 1), ("cpu:512", 2), ("cpu:256", 2), ("cpu:128", 2), ("cuda", 0)];
+        [("cpu:check", 2), ("cpu:interpret", 2), ("cpu:512", 1), ("cpu:512", 2), ("cpu:256", 2), ("cpu:128", 2), ("cuda", 0), ("managedcuda", 0)];
 
     public required OpInput[] Inputs { get; init; }
 

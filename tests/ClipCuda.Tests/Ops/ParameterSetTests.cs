@@ -16,12 +16,13 @@ public sealed class ParameterSetTests
     private Device _device = null!;
 
     [SetUp]
-    public void Open() => _device = Device.Open("cpu", 1);
+    public void Open() => _device = OpDevices.Open("cpu", 1);
 
     [TearDown]
     public void Close() => _device.Dispose();
 
     [Test]
+    [OnEveryDevice]
     public void Decayed_parameters_come_first_and_each_is_aligned()
     {
         using var set = new ParameterSet(_device, Specs);
@@ -38,6 +39,7 @@ public sealed class ParameterSetTests
     }
 
     [Test]
+    [OnEveryDevice]
     public void A_parameter_and_its_gradient_share_a_place_in_their_buffers()
     {
         using var set = new ParameterSet(_device, Specs);
@@ -51,6 +53,7 @@ public sealed class ParameterSetTests
     }
 
     [Test]
+    [OnEveryDevice]
     public void Frozen_parameters_come_last_and_have_no_gradient()
     {
         using var set = new ParameterSet(_device, [.. Specs.Select(spec => spec with { Trains = spec.Name is "projection" or "scale" })]);
@@ -66,6 +69,7 @@ public sealed class ParameterSetTests
     }
 
     [Test]
+    [OnEveryDevice]
     public void An_unknown_name_is_named_in_the_error()
     {
         using var set = new ParameterSet(_device, Specs);
@@ -73,6 +77,7 @@ public sealed class ParameterSetTests
     }
 
     [Test]
+    [OnEveryDevice]
     public void Disposing_frees_its_buffers()
     {
         new ParameterSet(_device, Specs).Dispose();

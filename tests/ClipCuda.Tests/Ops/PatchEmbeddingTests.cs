@@ -27,6 +27,7 @@ public sealed class PatchEmbeddingTests
     }
 
     [Test]
+    [OnEveryDevice]
     public void An_image_that_patches_do_not_tile_is_refused()
     {
         using var device = OpDevices.Open("cpu", 1);

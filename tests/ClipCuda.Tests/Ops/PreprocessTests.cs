@@ -8,6 +8,7 @@ public sealed class PreprocessTests
 
     [TestCase("cpu", 2)]
     [TestCase("cpu:check", 2)]
+    [OnEveryDevice]
     public void A_batch_of_any_sizes_is_equal_to_the_byte(string engine, int threads)
     {
         const int Size = 13;
@@ -117,6 +118,7 @@ public sealed class PreprocessTests
             () => Pixels("cpu", 1, 4, new byte[48], [PreprocessImage.Centre(0, 4, 4, 4)], new ColourChange[2]), Throws.ArgumentException.With.Message.Contains("2 colour changes for 1 images"));
 
     [Test]
+    [OnEveryDevice]
     public void A_second_batch_allocates_nothing()
     {
         using var device = OpDevices.Open("cpu", 1);
@@ -141,6 +143,7 @@ public sealed class PreprocessTests
     }
 
     [Test]
+    [OnEveryDevice]
     public void A_crop_outside_its_image_is_refused()
     {
         using var device = OpDevices.Open("cpu", 1);

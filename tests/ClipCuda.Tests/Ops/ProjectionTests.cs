@@ -1,4 +1,3 @@
-using ClipCuda.Devices;
 using ClipCuda.Ops;
 
 namespace ClipCuda.Tests.Ops;
@@ -17,9 +16,10 @@ public sealed class ProjectionTests
     }.Run();
 
     [Test]
+    [OnEveryDevice]
     public void A_matrix_of_another_height_is_refused()
     {
-        using var device = Device.Open("cpu", 1);
+        using var device = OpDevices.Open("cpu", 1);
         using var tape = new Tape(device);
         Assert.That(() => Projection.Forward(tape, tape.Allocate(2, 3), tape.Allocate(4, 5)), Throws.ArgumentException.With.Message.Contains("[4, 5], expected [3, out]"));
     }

@@ -1,4 +1,3 @@
-using ClipCuda.Devices;
 using ClipCuda.Ops;
 
 namespace ClipCuda.Tests.Ops;
@@ -26,18 +25,20 @@ public sealed class QueryAttentionTests
     }
 
     [Test]
+    [OnEveryDevice]
     public void Large_scores_do_not_overflow()
     {
-        using var device = Device.Open("cpu:check", 1);
+        using var device = OpDevices.Open("cpu:check", 1);
         using var tape = new Tape(device, recording: false);
         float[] y = QueryAttention.Forward(tape, tape.Input([100f], 1, 1), tape.Input([100f, -100f], 1, 2, 1), tape.Input([3f, 5f], 1, 2, 1), heads: 1).ToArray();
         Assert.That(y, Is.EqualTo(new[] { 3f }));
     }
 
     [Test]
+    [OnEveryDevice]
     public void Wrong_shapes_are_named()
     {
-        using var device = Device.Open("cpu", 1);
+        using var device = OpDevices.Open("cpu", 1);
         using var tape = new Tape(device);
         var k = tape.Allocate(2, 5, 6);
         Assert.That(() => QueryAttention.Forward(tape, tape.Allocate(2, 5), k, k, 2), Throws.ArgumentException.With.Message.Contains("[2, 5], expected [2, 6]"));

@@ -17,6 +17,7 @@ public sealed class QuickGeluTests
     }.Run();
 
     [Test]
+    [OnEveryDevice]
     public void Output_and_derivative_are_right_everywhere()
     {
         float[] x = [.. Enumerable.Range(-6000, 12001).Select(i => i / 100f)];
@@ -39,6 +40,7 @@ public sealed class QuickGeluTests
     }
 
     [Test]
+    [OnEveryDevice]
     public void Far_tails_are_zero_and_the_identity()
     {
         using var device = OpDevices.Open("cpu:check", 1);

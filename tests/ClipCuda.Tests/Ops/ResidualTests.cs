@@ -20,6 +20,7 @@ public sealed class ResidualTests
     }.Run();
 
     [Test]
+    [OnEveryDevice]
     public void Adding_into_handles_a_tail([Values(1, 255, 257)] int count)
     {
         using var device = OpDevices.Open("cpu:check", 2);
@@ -31,6 +32,7 @@ public sealed class ResidualTests
     }
 
     [Test]
+    [OnEveryDevice]
     public void Unequal_shapes_are_refused()
     {
         using var device = OpDevices.Open("cpu", 1);

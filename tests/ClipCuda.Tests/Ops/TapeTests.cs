@@ -8,12 +8,13 @@ public sealed class TapeTests
     private Device _device = null!;
 
     [SetUp]
-    public void Open() => _device = Device.Open("cpu:check", 1);
+    public void Open() => _device = OpDevices.Open("cpu:check", 1);
 
     [TearDown]
     public void Close() => _device.Dispose();
 
     [Test]
+    [OnEveryDevice]
     public void Gradients_of_several_consumers_are_summed()
     {
         using var tape = new Tape(_device);
@@ -26,6 +27,7 @@ public sealed class TapeTests
     }
 
     [Test]
+    [OnEveryDevice]
     public void What_is_constant_is_not_recorded_and_gives_its_memory_back()
     {
         using var tape = new Tape(_device);
@@ -57,6 +59,7 @@ public sealed class TapeTests
     }
 
     [Test]
+    [OnEveryDevice]
     public void A_step_allocates_nothing_after_the_first()
     {
         using var tape = new Tape(_device);
@@ -77,6 +80,7 @@ public sealed class TapeTests
     }
 
     [Test]
+    [OnEveryDevice]
     public void Disposing_frees_every_buffer()
     {
         var tape = new Tape(_device);
@@ -87,6 +91,7 @@ public sealed class TapeTests
     }
 
     [Test]
+    [OnEveryDevice]
     public void A_node_that_no_gradient_reached_does_not_run()
     {
         using var tape = new Tape(_device);
@@ -99,6 +104,7 @@ public sealed class TapeTests
     }
 
     [Test]
+    [OnEveryDevice]
     public void Inputs_take_no_gradient()
     {
         using var tape = new Tape(_device);
@@ -106,6 +112,7 @@ public sealed class TapeTests
     }
 
     [Test]
+    [OnEveryDevice]
     public void A_tape_that_does_not_record_refuses_backward()
     {
         using var tape = new Tape(_device, recording: false);

@@ -18,15 +18,15 @@ public sealed unsafe class KernelCountersTests
     }
 
     /// <summary>A warp of 32 threads: bytes asked for, and 32-byte sectors touched, from an aligned address.</summary>
-    [TestCase("mul.wide.u32 %rd3, %r0, 4;", "u32", 4, TestName = "Neighbours")]
-    [TestCase("mul.wide.u32 %rd3, %r0, 4; add.s64 %rd3, %rd3, 4;", "u32", 5, TestName = "Neighbours that do not begin at a sector")]
-    [TestCase("mul.wide.u32 %rd3, %r0, 8;", "u32", 8, TestName = "Every second number")]
-    [TestCase("mul.wide.u32 %rd3, %r0, 32;", "u32", 32, TestName = "A sector each")]
-    [TestCase("mov.u64 %rd3, 0;", "u32", 1, TestName = "One number for all")]
-    [TestCase("and.b32 %r1, %r0, 1; mul.wide.u32 %rd3, %r1, 64;", "u32", 2, TestName = "Two numbers in turns")]
-    [TestCase("mul.wide.u32 %rd3, %r0, 1;", "u8", 1, TestName = "Bytes")]
-    [TestCase("mul.wide.u32 %rd3, %r0, 8;", "u64", 8, TestName = "Neighbours of 8 bytes")]
-    public void Sectors_of_a_request(string offset, string type, int sectors)
+    [TestCase("mul.wide.u32 %rd3, %r0, 4;", "u32", 4, 4, 128, TestName = "Neighbours")]
+    [TestCase("mul.wide.u32 %rd3, %r0, 4; add.s64 %rd3, %rd3, 4;", "u32", 5, 4, 128, TestName = "Neighbours that do not begin at a sector")]
+    [TestCase("mul.wide.u32 %rd3, %r0, 8;", "u32", 8, 4, 128, TestName = "Every second number")]
+    [TestCase("mul.wide.u32 %rd3, %r0, 32;", "u32", 32, 4, 128, TestName = "A sector each")]
+    [TestCase("mov.u64 %rd3, 0;", "u32", 1, 1, 4, TestName = "One number for all")]
+    [TestCase("and.b32 %r1, %r0, 1; mul.wide.u32 %rd3, %r1, 64;", "u32", 2, 1, 8, TestName = "Two numbers in turns")]
+    [TestCase("mul.wide.u32 %rd3, %r0, 1;", "u8", 1, 1, 32, TestName = "Bytes")]
+    [TestCase("mul.wide.u32 %rd3, %r0, 8;", "u64", 8, 8, 256, TestName = "Neighbours of 8 bytes")]
+    public void Sectors_of_a_request(string offset, string type, int sectors, int ideal, int distinctBytes)
     {
         int bytes = int.Parse(type[1..], System.Globalization.CultureInfo.InvariantCulture) / 8;
         string register = type == "u64" ? "%rd4" : "%r2";
@@ -34,7 +34,7 @@ public sealed unsafe class KernelCountersTests
         foreach (var traffic in (GlobalTraffic[])[counters.Loads, counters.Stores])
         {
             Assert.That((traffic.Requests, traffic.Bytes, traffic.Sectors, traffic.DistinctSectors), Is.EqualTo((1, 32 * bytes, sectors, sectors)));
-            Assert.That(traffic.SectorsPerRequest, Is.EqualTo(sectors));
+            Assert.That((traffic.SectorsPerRequest, traffic.IdealSectors, traffic.DistinctBytes), Is.EqualTo((sectors, ideal, distinctBytes)));
         }
     }
 
@@ -51,7 +51,7 @@ public sealed unsafe class KernelCountersTests
     {
         const string Body = "and.b32 %r1, %r0, 31; mul.wide.u32 %rd3, %r1, 4; add.s64 %rd1, %rd1, %rd3; ld.global.u32 %r2, [%rd1]; ld.global.u32 %r2, [%rd1];";
         var counters = Run(Body, threads: 64, blocks: 2, launches: 3);
-        Assert.That((counters.Loads.Requests, counters.Loads.Sectors, counters.Loads.DistinctSectors), Is.EqualTo((3 * 8, 3 * 32, 3 * 4)));
+        Assert.That((counters.Loads.Requests, counters.Loads.Sectors, counters.Loads.DistinctSectors, counters.Loads.DistinctBytes), Is.EqualTo((3 * 8, 3 * 32, 3 * 4, 3 * 128)));
         Assert.That(counters.Stores.Requests, Is.Zero);
     }
 

@@ -42,6 +42,13 @@ internal static unsafe class SoftBlas
     [UnmanagedCallersOnly(EntryPoint = "cublasGetProperty")]
     private static int GetProperty(int property, int* value) => SoftGpu.Enter("cublasGetProperty", _ => *value = property == 0 ? 13 : property, needsContext: false, blas: true);
 
+    [UnmanagedCallersOnly(EntryPoint = "cublasGetVersion_v2")]
+    private static int GetVersion(nint handle, int* version) => SoftGpu.Enter("cublasGetVersion_v2", gpu =>
+    {
+        gpu.Get<SoftBlasHandle>(handle, "cublasGetVersion_v2");
+        *version = 130_102;
+    }, blas: true);
+
     [UnmanagedCallersOnly(EntryPoint = "cublasGemmEx")]
     private static int Gemm(
         nint handle, int ta, int tb, int m, int n, int k, float* alpha, void* a, int at, int lda, void* b, int bt, int ldb, float* beta, void* c, int ct, int ldc, int compute, int algorithm) =>

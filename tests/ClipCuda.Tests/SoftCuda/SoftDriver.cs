@@ -55,6 +55,7 @@ internal static unsafe class SoftDriver
             400 => "CUDA_ERROR_INVALID_HANDLE",
             700 => "CUDA_ERROR_ILLEGAL_ADDRESS",
             719 => "CUDA_ERROR_LAUNCH_FAILED",
+            801 => "CUDA_ERROR_NOT_SUPPORTED",
             900 => "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED",
             901 => "CUDA_ERROR_STREAM_CAPTURE_INVALIDATED",
             999 => "CUDA_ERROR_UNKNOWN",
@@ -366,7 +367,7 @@ internal static unsafe class SoftDriver
         *graph = 0;
         if (captured.IsInvalid) throw new SoftError(901);
         // A failed call gives no graph that anybody could destroy.
-        if (gpu.Failed != "cuStreamEndCapture") *graph = gpu.Add(captured);
+        if (!gpu.IsFailing) *graph = gpu.Add(captured);
     }, releases: true);
 
     [UnmanagedCallersOnly(EntryPoint = "cuGraphInstantiateWithFlags")]

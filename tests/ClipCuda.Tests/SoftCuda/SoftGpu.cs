@@ -19,6 +19,7 @@ internal sealed class SoftGpu : IDisposable
 
     private readonly HashSet<object> _live = [];
     private readonly Dictionary<nint, object> _handles = [];
+    private readonly Dictionary<string, int> _calls = new(StringComparer.Ordinal);
 
     private SoftGpu(string engine)
     {
@@ -51,6 +52,9 @@ internal sealed class SoftGpu : IDisposable
     /// <summary>Calls of driver and cuBLAS so far; texts of errors and versions do not count.</summary>
     public int Calls { get; private set; }
 
+    /// <summary>The calls of that name so far.</summary>
+    public int CallsOf(string name) => _calls.GetValueOrDefault(name);
+
     /// <summary>The number of the call that is to fail; 0 for none.</summary>
     public int FailAt { get; init; }
 
@@ -65,6 +69,9 @@ internal sealed class SoftGpu : IDisposable
 
     /// <summary>The first call that was made to fail.</summary>
     public string? Failed { get; private set; }
+
+    /// <summary>Whether the call that is under way is made to fail.</summary>
+    public bool IsFailing { get; private set; }
 
     public List<string> Violations { get; } = [];
 
@@ -155,6 +162,7 @@ internal sealed class SoftGpu : IDisposable
         {
             if (Current is not { } gpu) return blas ? 1 : CudaDriver.NoDevice;
             gpu.Calls++;
+            gpu._calls[name] = gpu.CallsOf(name) + 1;
             int? injected = gpu.StickyResult;
             if (injected is null && (gpu.Calls == gpu.FailAt || gpu.FailCall == name))
             {
@@ -162,6 +170,7 @@ internal sealed class SoftGpu : IDisposable
                 injected = gpu.FailWith;
                 if (gpu.FailsForEver) gpu.Break(injected.Value);
             }
+            gpu.IsFailing = injected is not null;
             if (injected is not null && !releases) return Result(injected.Value);
             try
             {

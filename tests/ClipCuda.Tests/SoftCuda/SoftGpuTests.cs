@@ -15,7 +15,7 @@ public sealed unsafe class SoftGpuTests
     public void Open()
     {
         _gpu = SoftGpu.Plug();
-        _cuda = new CudaDriver();
+        _cuda = new CudaDriver(new LibraryBinding());
         nint context, first, second, mark;
         ulong memory;
         void* pinned;

@@ -9,7 +9,7 @@ namespace ClipCuda.Tests.SoftCuda;
 internal sealed class SoftStreams(SoftGpu gpu)
 {
     private readonly List<SoftStream> _streams = [];
-    private readonly long[] _host = new long[64];
+    private readonly long[] _host = new long[SoftStream.Most];
 
     public SoftStream Create()
     {
@@ -70,7 +70,7 @@ internal sealed class SoftStreams(SoftGpu gpu)
     {
         if (stream.Capture is not null) throw gpu.Misuse(900, "cuEventRecord: in a captured stream");
         Join(stream.Clock, _host);
-        var recording = new Recording(stream, stream.Enqueued + 1, (long[])stream.Clock.Clone());
+        var recording = new Recording(stream, stream.Enqueued + 1, stream.Clock[.._streams.Count]);
         mark.Last = recording;
         Enqueue(stream, "cuEventRecord", [], () => recording.Time = Stopwatch.GetTimestamp());
     }
@@ -129,7 +129,8 @@ internal sealed class SoftStreams(SoftGpu gpu)
 
     private static void Join(long[] clock, long[] other)
     {
-        for (int i = 0; i < clock.Length; i++) clock[i] = Math.Max(clock[i], other[i]);
+        // A recorded clock ends where the streams of its time do.
+        for (int i = 0; i < other.Length; i++) clock[i] = Math.Max(clock[i], other[i]);
     }
 
     internal sealed record Recording(SoftStream Stream, long Position, long[] Clock)
@@ -143,7 +144,10 @@ internal sealed class SoftStream(int number)
 {
     public int Number { get; } = number;
 
-    public long[] Clock { get; } = new long[64];
+    /// <summary>Streams of a soft GPU, those included that are gone.</summary>
+    public const int Most = 512;
+
+    public long[] Clock { get; } = new long[Most];
 
     /// <summary>The tick that the next piece of work will have.</summary>
     public long NextTick => Clock[Number] + 1;

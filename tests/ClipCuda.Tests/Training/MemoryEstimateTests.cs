@@ -1,6 +1,7 @@
 using ClipCuda.Data;
 using ClipCuda.Devices;
 using ClipCuda.Model;
+using ClipCuda.Tests.SoftCuda;
 using ClipCuda.Training;
 
 namespace ClipCuda.Tests.Training;
@@ -68,6 +69,25 @@ public sealed class MemoryEstimateTests
         Assert.That(() => estimate.Check(Free), Throws.ArgumentException.With.Message.Contains("1.0 GiB are free").And.Message.Contains($"--batch-size {largest}"));
         Assert.That(() => estimate.Check(1000), Throws.ArgumentException.With.Message.Contains("not even a batch of 1"));
         Assert.That(estimate.Check(long.MaxValue), Does.StartWith("Memory: a batch of 20000 needs about "));
+    }
+
+    [Test]
+    public void A_GPU_s_memory_and_the_host_s_are_two()
+    {
+        var options = _options with { BatchSize = 300, Device = "cuda" };
+        var estimate = new MemoryEstimate(options, _size);
+        long needed = estimate.DeviceBytes(300);
+        using (SoftGpu.Plug(s => s with { MemoryBytes = needed + (5 << 20) })) // and cuBLAS's workspace
+        {
+            using var device = Device.Open("cuda", 0);
+            Assert.That(estimate.Check(device), Does.Match(@"^Memory: a batch of 300 needs about \d+ MiB of the device, \d+ MiB are free, and \d+ MiB of the host, .* are free\.$"));
+            Assert.That(device.FreeBytes, Is.LessThan(estimate.Bytes(300)), "together they would not fit");
+        }
+        using (SoftGpu.Plug(s => s with { MemoryBytes = needed }))
+        {
+            using var device = Device.Open("cuda", 0);
+            Assert.That(() => estimate.Check(device), Throws.ArgumentException.With.Message.Match(@"Not enough memory: .*the largest batch that fits is 2\d\d \(--batch-size 2\d\d\)"));
+        }
     }
 
     [Test]

@@ -9,15 +9,12 @@ public sealed class VerificationTests
 {
     private static readonly string Golden = Path.Combine(AppContext.BaseDirectory, "golden");
 
-    [TestCase("clip_demo_vit", "cpu", 121)]
-    [TestCase("clip_demo_vit", "cpu:check", 121)]
-    [TestCase("openai_vit", "cpu", 133)]
-    [TestCase("openai_vit", "cpu:check", 133)]
-    [TestCase("openai_rn", "cpu", 181)]
-    [TestCase("openai_rn", "cpu:check", 181)]
-    [TestCase(".", "cpu", 19)]
-    public void Every_number_of_the_golden_folders_is_reached(string folder, string engine, int lines)
+    [Test]
+    public void Every_number_of_the_golden_folders_is_reached(
+        [ValueSource(typeof(TestDevices), nameof(TestDevices.Names))] string engine, [Values("clip_demo_vit", "openai_vit", "openai_rn", ".")] string folder)
     {
+        int lines = folder switch { "clip_demo_vit" => 121, "openai_vit" => 133, "openai_rn" => 181, _ => 19 };
+        using var prepared = TestDevices.Prepare(engine);
         using var device = Device.Open(engine, 2);
         var verified = new Verification(device, Path.Combine(Golden, folder)).Run().ToArray();
         Assert.That(verified.Where(line => !line.Passed).Select(line => $"{line.Name}: {line.Error} > {line.Allowed}"), Is.Empty);
