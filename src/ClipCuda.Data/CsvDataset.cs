@@ -52,20 +52,20 @@ public sealed class CsvDataset
     public const int LookedAtFirst = 10_000;
 
     private readonly Utf8Table _paths, _captions;
-    private readonly int[] _sampleOfRow, _lineOfRow, _firstRow, _rowsBySample;
+    private readonly int[] _placeOfPath, _sampleOfRow, _lineOfRow, _firstRow, _rowsBySample;
 
-    private CsvDataset(string path, string imageRoot, Utf8Table paths, Utf8Table captions, int[] sampleOfRow, int[] lineOfRow, IReadOnlyList<SkippedImage> skipped)
+    private CsvDataset(string path, string imageRoot, Utf8Table paths, int[] placeOfPath, Utf8Table captions, int[] sampleOfRow, int[] lineOfRow, IReadOnlyList<SkippedImage> skipped)
     {
         (Path, ImageRoot, Skipped) = (path, imageRoot, skipped);
-        (_paths, _captions, _sampleOfRow, _lineOfRow) = (paths, captions, sampleOfRow, lineOfRow);
+        (_paths, _placeOfPath, _captions, _sampleOfRow, _lineOfRow) = (paths, placeOfPath, captions, sampleOfRow, lineOfRow);
         // Rows sorted by sample, in the order of the file within one (a counting sort).
-        _firstRow = new int[paths.Count + 1];
+        _firstRow = new int[placeOfPath.Length + 1];
         foreach (int sample in sampleOfRow) _firstRow[sample + 1]++;
-        for (int i = 0; i < paths.Count; i++) _firstRow[i + 1] += _firstRow[i];
+        for (int i = 0; i < placeOfPath.Length; i++) _firstRow[i + 1] += _firstRow[i];
         _rowsBySample = new int[sampleOfRow.Length];
         int[] next = _firstRow[..^1];
         for (int row = 0; row < sampleOfRow.Length; row++) _rowsBySample[next[sampleOfRow[row]]++] = row;
-        Samples = new View<CsvSample>(paths.Count, sample => new CsvSample(PathOf(sample), new ArraySegment<int>(_rowsBySample, _firstRow[sample], _firstRow[sample + 1] - _firstRow[sample])));
+        Samples = new View<CsvSample>(placeOfPath.Length, sample => new CsvSample(PathOf(sample), new ArraySegment<int>(_rowsBySample, _firstRow[sample], _firstRow[sample + 1] - _firstRow[sample])));
         Rows = new View<CsvRow>(sampleOfRow.Length, row => new CsvRow(SampleOf(row), CaptionOf(row), LineOf(row)));
     }
 
@@ -100,10 +100,10 @@ public sealed class CsvDataset
         return new CsvDatasetReader(csvPath, imageRoot, options).Read();
     }
 
-    internal static CsvDataset Create(string path, string imageRoot, Utf8Table paths, Utf8Table captions, int[] sampleOfRow, int[] lineOfRow, IReadOnlyList<SkippedImage> skipped) =>
-        new(path, imageRoot, paths, captions, sampleOfRow, lineOfRow, skipped);
+    internal static CsvDataset Create(string path, string imageRoot, Utf8Table paths, int[] placeOfPath, Utf8Table captions, int[] sampleOfRow, int[] lineOfRow, IReadOnlyList<SkippedImage> skipped) =>
+        new(path, imageRoot, paths, placeOfPath, captions, sampleOfRow, lineOfRow, skipped);
 
-    internal string PathOf(int sample) => System.IO.Path.GetFullPath(System.IO.Path.Combine(ImageRoot, _paths.Text(sample)));
+    internal string PathOf(int sample) => System.IO.Path.GetFullPath(System.IO.Path.Combine(ImageRoot, _paths.Text(_placeOfPath[sample])));
 
     internal ReadOnlySpan<int> RowsOf(int sample) => _rowsBySample.AsSpan(_firstRow[sample], _firstRow[sample + 1] - _firstRow[sample]);
 

@@ -13,8 +13,8 @@ internal sealed class CsvDatasetReader(string csvPath, string imageRoot, CsvOpti
     private const int Missing = -1;
 
     private readonly string _root = Path.GetFullPath(imageRoot);
-    private readonly Utf8Table _seen = new(), _paths = new(), _captions = new();
-    private readonly List<int> _sampleOfSeen = [], _sampleOfRow = [], _lineOfRow = [];
+    private readonly Utf8Table _seen = new(), _captions = new();
+    private readonly List<int> _sampleOfSeen = [], _seenOfSample = [], _sampleOfRow = [], _lineOfRow = [];
     private readonly List<SkippedImage> _skipped = [];
     private int _missingImages;
 
@@ -37,7 +37,7 @@ internal sealed class CsvDatasetReader(string csvPath, string imageRoot, CsvOpti
             throw new InvalidDataException($"CSV '{csvPath}': {e.Message.TrimEnd('.')}.", e);
         }
         if (_sampleOfRow.Count == 0) throw NothingToUse();
-        return CsvDataset.Create(csvPath, imageRoot, _paths, _captions, [.. _sampleOfRow], [.. _lineOfRow], [.. _skipped.OrderBy(skipped => skipped.Line)]);
+        return CsvDataset.Create(csvPath, imageRoot, _seen, [.. _seenOfSample], _captions, [.. _sampleOfRow], [.. _lineOfRow], [.. _skipped.OrderBy(skipped => skipped.Line)]);
     }
 
     private void ReadAll(CsvReader csv)
@@ -52,12 +52,13 @@ internal sealed class CsvDatasetReader(string csvPath, string imageRoot, CsvOpti
             var path = csv.GetSpan(image).Trim(" \t"u8);
             var text = csv.GetSpan(caption);
             int line = (int)csv.LineNumber;
-            if (Unusable(path, text) is { } reason)
+            bool plain = IsPlain(path);
+            if (Unusable(path, text, plain) is { } reason)
             {
                 Skip(line, Encoding.UTF8.GetString(path), reason);
                 continue;
             }
-            var (seen, isNew) = IsPlain(path) ? index.Find(path) : FindOdd(index, path);
+            var (seen, isNew) = plain ? index.Find(path) : FindOdd(index, path);
             if (isNew) _sampleOfSeen.Add(AddImage(seen, line));
             if (_sampleOfSeen[seen] is var sample && sample < 0) continue;
             _sampleOfRow.Add(sample);
@@ -79,21 +80,21 @@ internal sealed class CsvDatasetReader(string csvPath, string imageRoot, CsvOpti
     }
 
     /// <summary>Why a row cannot be used, whatever its image; null if it can.</summary>
-    private string? Unusable(ReadOnlySpan<byte> path, ReadOnlySpan<byte> caption)
+    private string? Unusable(ReadOnlySpan<byte> path, ReadOnlySpan<byte> caption, bool plain)
     {
         if (path.IsEmpty) return $"The field {options.ImageColumn} is empty; name an image or remove the row.";
         if (!Utf8.IsValid(path) || path.Contains((byte)0)) return $"The field {options.ImageColumn} holds a NUL or is not UTF-8; save the file with UTF-8 encoding.";
         if (path.Length > Utf8Table.MostBytes || caption.Length > Utf8Table.MostBytes) return $"A field has {Math.Max(path.Length, caption.Length):N0} bytes; shorten it to {Utf8Table.MostBytes:N0}.";
         if (!Utf8.IsValid(caption)) return "The caption is not UTF-8 (or holds half a surrogate pair); save the file with UTF-8 encoding.";
         if (caption.Contains((byte)0)) return "The caption holds a NUL; remove it.";
-        if (!IsPlain(path) && !options.AllowOutside && !IsInside(Full(path)))
+        if (!plain && !options.AllowOutside && !IsInside(Full(path)))
             return $"Image '{Encoding.UTF8.GetString(path)}' lies outside of the image root '{_root}'; name the folder that holds it with --img-root, or take it with --allow-outside.";
         return null;
     }
 
     /// <summary>Whether a path is its own shortest form and below the root: not rooted, without <c>.</c>, <c>..</c>, empty parts or backslashes.</summary>
     private static bool IsPlain(ReadOnlySpan<byte> path) =>
-        path[0] != '/' && path[0] != '.' && path.IndexOf("/."u8) < 0 && path.IndexOf("//"u8) < 0 && path.IndexOfAny((byte)'\\', (byte)':') < 0;
+        !path.IsEmpty && path[0] != '/' && path[0] != '.' && path.IndexOf("/."u8) < 0 && path.IndexOf("//"u8) < 0 && path.IndexOfAny((byte)'\\', (byte)':') < 0;
 
     private string Full(ReadOnlySpan<byte> path) => Path.GetFullPath(Path.Combine(_root, Encoding.UTF8.GetString(path)));
 
@@ -115,8 +116,8 @@ internal sealed class CsvDatasetReader(string csvPath, string imageRoot, CsvOpti
             _missingImages++;
             return Missing;
         }
-        _paths.Add(_seen[seen]);
-        return _paths.Count - 1;
+        _seenOfSample.Add(seen);
+        return _seenOfSample.Count - 1;
     }
 
     private void SkipMalformed(CsvMalformedRecord record)
