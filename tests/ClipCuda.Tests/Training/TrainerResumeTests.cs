@@ -91,6 +91,27 @@ public sealed class TrainerResumeTests
         Assert.That(File.ReadAllText(_run.Folder.At("parts/out.log")), Does.Match(@"Checkpoints: 2 written; the training waited \d+\.\d{3} s for them, "));
     }
 
+    /// <summary>A process that dies within an evaluation has its steps on the disk already.</summary>
+    [Test]
+    public void What_is_to_be_saved_after_an_evaluation_is_saved_before_it()
+    {
+        var found = new List<(long Step, bool Due)>();
+        var progress = new RecordedProgress
+        {
+            AfterEvaluation = _ =>
+            {
+                // The writer may still be at it; it is soon done.
+                string? latest = null;
+                SpinWait.SpinUntil(() => (latest = CheckpointFolders.LatestOf(_run.Folder.At("run/checkpoints"))) is not null && TrainingState.Read(latest) is var s && s.Step == 3 * (found.Count + 1), TimeSpan.FromSeconds(60));
+                var state = TrainingState.Read(latest!);
+                found.Add((state.Step, state.EvaluationDue));
+            },
+        };
+        var (summary, _) = TinyRun.Train(_run.Options("run"), progress);
+        Assert.That(found, Is.EqualTo(new[] { (3L, true), (6L, true) }));
+        Assert.That(TrainingState.Read(summary.LastCheckpoint!), Has.Property("EvaluationDue").False.And.Property("Score").EqualTo(summary.Evaluation!.MeanRecallAt10));
+    }
+
     [Test]
     public void Evaluations_change_no_bit_of_what_is_trained()
     {
