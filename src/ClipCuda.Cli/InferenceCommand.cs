@@ -74,7 +74,7 @@ internal sealed class InferenceCommand
         notes.WriteLine($"{images.Count:N0} classified{right}, {unreadable.Count:N0} skipped.");
         if ((parsed.GetValue(_picture) ?? (sample && !machine ? SamplePicture : null)) is { } picture)
         {
-            ContactSheet.Write(picture, $"{images.Count:N0} images, {classes.Count:N0} classes{right}", model.Checkpoint, [.. images.Take(MostInPicture)]);
+            ContactSheet.Write(picture, $"{images.Count:N0} images, {classes.Count:N0} classes{right}", model.Checkpoint, [.. images.Take(MostInPicture).Select(image => image.OnSheet())]);
             notes.WriteLine($"Picture: {picture}" + (images.Count > MostInPicture ? $" (the first {MostInPicture})" : ""));
         }
         return 0;
@@ -195,4 +195,7 @@ internal sealed record ClassifiedImage(string Path, IReadOnlyList<NamedPredictio
 {
     /// <summary>Whether the likeliest class is the truth; null if that is not known.</summary>
     public bool? Right => Truth is null ? null : Predictions[0].Class == Truth;
+
+    /// <summary>Its part of a picture: the likeliest class is marked as right or wrong where that is known.</summary>
+    public SheetImage OnSheet() => new(Path, [.. Predictions.Select((prediction, i) => new SheetLine(prediction.Class, prediction.Probability, i == 0 ? Right : null))]);
 }

@@ -21,7 +21,7 @@ internal static class Program
         var root = new RootCommand("Trains CLIP and uses it, with CUDA kernels written by hand, on an NVIDIA GPU or the CPU.")
         {
             verbose, TrainCommand.Create(), InferenceCommand.Create(), EvaluateCommand.Create(), EmbedCommand.Create(), TestModelCommand.Create(), ConvertCommand.Create(),
-            VerifyCommand.Create(), ProfileCommand.Create(), DevicesCommand.Create(),
+            PackCommand.Create(), VerifyCommand.Create(), ProfileCommand.Create(), DevicesCommand.Create(),
         };
         foreach (var builtIn in root.Options.OfType<VersionOption>().ToArray()) root.Options.Remove(builtIn);
         root.Options.Add(new Option<bool>("--version") { Description = "show the version", Recursive = true, Action = new ShowVersion() });

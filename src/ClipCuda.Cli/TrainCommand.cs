@@ -6,14 +6,15 @@ using ClipCuda.Training;
 namespace ClipCuda.Cli;
 
 /// <summary>
-/// <c>train</c>: without arguments the bundled drawings with the preset made for them; with <c>--train-csv</c> one's own data, by default with
+/// <c>train</c>: without arguments the bundled drawings with the preset made for them; with <c>--train-data</c> one's own data, by default with
 /// the reference's ViT-B/32. A preset gives every number, a flag changes one.
 /// </summary>
 internal sealed class TrainCommand
 {
     private const string DefaultLogs = "logs";
 
-    private readonly Option<string?> _trainCsv = Text("--train-csv", "file", "training data: a CSV file with the columns image_path and caption (default: the bundled drawings)");
+    private readonly Option<string?> _trainData = Text("--train-data", "name", "training data: a CSV file with the columns image_path and caption, or tar shards 'shards/{0000..0099}.tar', several joined by '::' (default: the bundled drawings)", "--train-csv");
+    private readonly DataFlags _data = new();
     private readonly Option<string?> _valCsv = Text("--val-csv", "file", "data for the evaluation after epochs (default: none, or the bundled drawings')");
     private readonly Option<string?> _imgRoot = Text("--img-root", "folder", "what image paths are relative to (default: the folder of the CSV file)");
     private readonly Option<int?> _epochs = NumberOption.Whole("--epochs", "passes over the data", least: 1);
@@ -32,7 +33,7 @@ internal sealed class TrainCommand
     private readonly Option<int?> _accumFreq = NumberOption.Whole("--accum-freq", "batches that make one step: its gradients are those of one batch as large, in the memory of a small one (default: 1)", least: 1);
     private readonly Option<int?> _maxNotFiniteSteps = NumberOption.Whole("--max-not-finite-steps", "steps in a row with a loss or gradient that is not finite, which end the run; fewer are skipped (default: 5)", least: 1);
     private readonly Option<int?> _warmup = NumberOption.Whole("--warmup", "steps over which the learning rate rises", least: 0);
-    private readonly Option<int?> _seed = NumberOption.Whole("--seed", "seed of weights, order, captions and crops", least: 0);
+    private readonly Option<int?> _seed = NumberOption.Whole("--seed", "seed of weights, order, captions, crops and colours", least: 0);
     private readonly Option<Preset?> _preset = PresetOption();
     private readonly ModelFlags _model = new();
     private readonly Option<int?> _workers = NumberOption.Whole("--num-workers", "threads that decode images ahead; changes no result (default: 2)", least: 0, "--workers");
@@ -65,10 +66,11 @@ internal sealed class TrainCommand
         var train = new TrainCommand();
         var command = new Command("train", "Train a model; without arguments a small one on the bundled drawings.")
         {
-            train._trainCsv, train._valCsv, train._imgRoot, train._epochs, train._batchSize, train._lr, train._weightDecay, train._beta1, train._beta2,
+            train._trainData, train._valCsv, train._imgRoot, train._epochs, train._batchSize, train._lr, train._weightDecay, train._beta1, train._beta2,
             train._eps, train._wdExclude, train._gradClipNorm, train._warmup, train._lrScheduler, train._epochsCooldown, train._lrCooldownEnd, train._lrCooldownPower,
             train._accumFreq, train._maxNotFiniteSteps, train._seed, train._pretrained, train._lockImage, train._lockText, train._preset,
         };
+        train._data.AddTo(command);
         train._model.AddTo(command);
         foreach (var option in new Option[]
         {
@@ -120,18 +122,22 @@ internal sealed class TrainCommand
 
     private TrainingOptions Options(ParseResult parsed)
     {
-        string? trainCsv = parsed.GetValue(_trainCsv), valCsv = parsed.GetValue(_valCsv);
-        var preset = parsed.GetValue(_preset) ?? Presets.Find(trainCsv is null ? Presets.Sample : Presets.Default);
-        if (trainCsv is null)
+        string? trainData = parsed.GetValue(_trainData), valCsv = parsed.GetValue(_valCsv);
+        var preset = parsed.GetValue(_preset) ?? Presets.Find(trainData is null ? Presets.Sample : Presets.Default);
+        if (trainData is null && _data.IsSynthetic(parsed))
+        {
+            trainData = "made up";
+        }
+        else if (trainData is null)
         {
             string data = DataFolder.Find();
-            trainCsv = Path.Combine(data, DataFolder.SampleTraining);
+            trainData = Path.Combine(data, DataFolder.SampleTraining);
             valCsv ??= Path.Combine(data, DataFolder.SampleEvaluation);
         }
-        var options = TrainingOptions.Of(preset, trainCsv, valCsv);
+        var options = TrainingOptions.Of(preset, trainData, valCsv);
         string? pretrained = parsed.GetValue(_pretrained);
         if (pretrained is not null && parsed.GetValue(_preset) is null) options = WithModelOf(options, pretrained);
-        return options with
+        return _data.Apply(options, parsed) with
         {
             Pretrained = pretrained,
             LockImage = parsed.GetValue(_lockImage),
@@ -185,7 +191,7 @@ internal sealed class TrainCommand
 
     internal static Option<Preset?> PresetOption(string? whichDefault = null) => new("--model-name", "--model")
     {
-        Description = $"preset: {string.Join(", ", Presets.All.Select(preset => preset.Name))}; or an open_clip model configuration by path, FILE.json (default: {whichDefault ?? $"{Presets.Sample}; {Presets.Default} with --train-csv"})",
+        Description = $"preset: {string.Join(", ", Presets.All.Select(preset => preset.Name))}; or an open_clip model configuration by path, FILE.json (default: {whichDefault ?? $"{Presets.Sample}; {Presets.Default} with --train-data"})",
         HelpName = "name",
         CustomParser = result =>
         {

@@ -18,7 +18,7 @@ internal static class TrainConfig
     /// <summary>A run that is made again is another run.</summary>
     private static readonly string[] OfAPlace = ["logs", "name"];
 
-    private static readonly string[] Paths = ["train_csv", "val_csv", "img_root", "pretrained", "zeroshot_data", "zeroshot_classes"];
+    private static readonly string[] Paths = ["train_data", "val_csv", "img_root", "pretrained", "zeroshot_data", "zeroshot_classes"];
 
     /// <summary>What a preset decides unless told otherwise; written even if it was not given, because presets may change.</summary>
     private static readonly string[] OfThePreset =
@@ -126,7 +126,7 @@ internal static class TrainConfig
 
     /// <summary>A number or a truth where the text is one. Paths are written whole, so that the file serves wherever it is read.</summary>
     private static object Value(string key, string text) =>
-        Paths.Contains(key) || (key == "model_name" && text.EndsWith(".json", StringComparison.OrdinalIgnoreCase)) ? Path.GetFullPath(text)
+        Paths.Contains(key) || (key == "model_name" && text.EndsWith(".json", StringComparison.OrdinalIgnoreCase)) ? string.Join("::", text.Split("::").Select(Path.GetFullPath))
         : bool.TryParse(text, out bool truth) ? truth
         : key is not "device" && double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out double number) && double.IsFinite(number) ? number
         : text;

@@ -5,7 +5,7 @@ using Spectre.Console;
 namespace ClipCuda.Cli;
 
 /// <summary>
-/// Shows a run: on a terminal with a line that is drawn anew as steps are done, elsewhere (a file, a pipe) with a line for every so many steps.
+/// Shows a run: on a terminal with bars of the run and the epoch that are drawn anew as steps are done, elsewhere (a file, a pipe) with a line for every so many steps.
 /// </summary>
 internal sealed class TrainingConsole : ITrainingProgress
 {
@@ -14,7 +14,8 @@ internal sealed class TrainingConsole : ITrainingProgress
     private readonly bool _live;
     private readonly int _logEveryNSteps;
     private readonly Stopwatch _time = new();
-    private ProgressTask? _task;
+    private ProgressTask? _task, _epochTask;
+    private double _seconds, _waited; // since the last line
     private int _epochs, _stepsPerEpoch;
     private long _steps, _stepsBefore;
 
@@ -40,6 +41,7 @@ internal sealed class TrainingConsole : ITrainingProgress
             .Start(context =>
             {
                 _task = context.AddTask("first step", autoStart: false, maxValue: 1);
+                _epochTask = context.AddTask("epoch", autoStart: false, maxValue: 1);
                 try
                 {
                     return training();
@@ -47,7 +49,8 @@ internal sealed class TrainingConsole : ITrainingProgress
                 finally
                 {
                     _task.StopTask();
-                    _task = null;
+                    _epochTask.StopTask();
+                    _task = _epochTask = null;
                 }
             });
     }
@@ -65,19 +68,27 @@ internal sealed class TrainingConsole : ITrainingProgress
         if (_task is null) return;
         _task.MaxValue = _steps;
         _task.StartTask();
+        _epochTask!.MaxValue = stepsPerEpoch;
+        _epochTask.StartTask();
     }
 
     public void Step(StepReport step)
     {
+        _seconds += step.Seconds;
+        _waited += step.DataSeconds;
+        bool due = step.Step % _logEveryNSteps == 0 || step.Step == _steps;
         if (_task is not null)
         {
             _task.Value = step.Step;
             _task.Description = Markup.Escape(Line(step));
+            _epochTask!.Value = step.StepOfEpoch;
+            _epochTask.Description = $"epoch {step.Epoch}/{_epochs} step {step.StepOfEpoch}/{step.StepsPerEpoch}";
         }
-        else if (step.Step % _logEveryNSteps == 0 || step.Step == _steps)
+        else if (due)
         {
             _output.WriteLine(Line(step));
         }
+        if (due) (_seconds, _waited) = (0, 0);
     }
 
     public void Evaluation(int epoch, long step, RetrievalReport report, TimeSpan duration) =>
@@ -91,14 +102,14 @@ internal sealed class TrainingConsole : ITrainingProgress
     {
         if (summary.Evaluation is { } report) _console.Write(RetrievalTable.Of(report));
         _output.WriteLine($"{(summary.Finished ? "Trained in" : "Stopped after")} {Duration(_time.Elapsed)}.");
-        _output.WriteLine($"Results: {summary.Folder} (metrics.csv, out.log, params.txt)");
+        _output.WriteLine($"Results: {summary.Folder} (report.html, curves.png, metrics.csv, tensorboard, out.log, params.txt)");
         _output.WriteLine($"Checkpoint: {summary.LastCheckpoint}" + (summary.BestCheckpoint is { } best && best != summary.LastCheckpoint ? $" (best: {best})" : ""));
     }
 
     private string Line(StepReport step)
     {
         var left = _time.Elapsed / (step.Step - _stepsBefore) * (_steps - step.Step);
-        return $"epoch {step.Epoch}/{_epochs} step {step.Step}/{_steps} loss {step.Loss:F3} scale {step.LogitScale:F1} {step.SamplesPerSecond:F0}/s wait {step.DataSeconds:F2}s ETA {Duration(left)}";
+        return $"epoch {step.Epoch}/{_epochs} step {step.Step}/{_steps} loss {step.Loss:F3} scale {step.LogitScale:F1} {step.SamplesPerSecond:F0}/s wait {(_seconds > 0 ? _waited / _seconds : 0):P1} ETA {Duration(left)}";
     }
 
     private string At(int epoch, long step) => $"epoch {epoch}/{_epochs}{(step == (long)epoch * _stepsPerEpoch ? "" : $" step {step}/{_steps}")}";

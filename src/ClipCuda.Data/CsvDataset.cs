@@ -1,5 +1,4 @@
-using System.Text;
-using CsvHelper;
+using System.Collections;
 
 namespace ClipCuda.Data;
 
@@ -13,126 +12,118 @@ public sealed record CsvSample(string Path, IReadOnlyList<int> Rows);
 /// <param name="Line">The line of the CSV file on which the row starts, the header's being 1.</param>
 public sealed record CsvRow(int Sample, string Caption, int Line);
 
-/// <summary>An image that is not used; the line is that of its first row, the reason one sentence that names the file.</summary>
-public sealed record SkippedImage(int Line, string Path, string Reason);
+/// <summary>How a CSV file is read.</summary>
+public sealed record CsvOptions
+{
+    /// <summary>What paths are relative to; null for the folder of the CSV file.</summary>
+    public string? ImageRoot { get; init; }
+
+    /// <summary>The header of the column of image paths.</summary>
+    public string ImageColumn { get; init; } = CsvDataset.ImageColumn;
+
+    /// <summary>The header of the column of captions.</summary>
+    public string CaptionColumn { get; init; } = CsvDataset.CaptionColumn;
+
+    /// <summary>What stands between two fields.</summary>
+    public char Separator { get; init; } = ',';
+
+    /// <summary>Takes images that lie outside of the image root.</summary>
+    public bool AllowOutside { get; init; }
+
+    /// <summary>Makes whatever would be skipped an error.</summary>
+    public bool Strict { get; init; }
+}
 
 /// <summary>
-/// A data set in a CSV file (RFC 4180, UTF-8) with a header and the columns <c>image_path</c> and <c>caption</c> in any order; others are
-/// ignored. An image with several captions has several rows. Paths are relative to the image root, by default the folder of the CSV file.
-/// Rows whose image file does not exist are left out and listed in <see cref="Skipped"/>.
+/// A data set in a CSV file (RFC 4180, UTF-8) with a header and columns of image paths and captions in any order; others are ignored. An image
+/// with several captions has several rows. Paths are relative to the image root.
+/// <para>
+/// A row that cannot be used is left out and listed in <see cref="Skipped"/>: quotes or a number of fields that are wrong, no path, a path that
+/// leaves the image root, a caption with a NUL or that is not UTF-8, an image that does not exist. Files are looked for at once only for the first
+/// <see cref="LookedAtFirst"/> images; another that is missing is found when it is to be decoded.
+/// </para>
+/// Texts are kept as UTF-8, a few bytes a row beside them; <see cref="Samples"/> and <see cref="Rows"/> are made when they are looked at.
 /// </summary>
 public sealed class CsvDataset
 {
     public const string ImageColumn = "image_path", CaptionColumn = "caption";
 
-    private CsvDataset(string path, string imageRoot, List<CsvSample> samples, List<CsvRow> rows, List<SkippedImage> skipped)
+    /// <summary>Of how many images and captions everything is checked before anything is done.</summary>
+    public const int LookedAtFirst = 10_000;
+
+    private readonly Utf8Table _paths, _captions;
+    private readonly int[] _placeOfPath, _sampleOfRow, _lineOfRow, _firstRow, _rowsBySample;
+
+    private CsvDataset(string path, string imageRoot, Utf8Table paths, int[] placeOfPath, Utf8Table captions, int[] sampleOfRow, int[] lineOfRow, IReadOnlyList<SkippedImage> skipped)
     {
-        Path = path;
-        ImageRoot = imageRoot;
-        Samples = samples;
-        Rows = rows;
-        Skipped = skipped;
+        (Path, ImageRoot, Skipped) = (path, imageRoot, skipped);
+        (_paths, _placeOfPath, _captions, _sampleOfRow, _lineOfRow) = (paths, placeOfPath, captions, sampleOfRow, lineOfRow);
+        // Rows sorted by sample, in the order of the file within one (a counting sort).
+        _firstRow = new int[placeOfPath.Length + 1];
+        foreach (int sample in sampleOfRow) _firstRow[sample + 1]++;
+        for (int i = 0; i < placeOfPath.Length; i++) _firstRow[i + 1] += _firstRow[i];
+        _rowsBySample = new int[sampleOfRow.Length];
+        int[] next = _firstRow[..^1];
+        for (int row = 0; row < sampleOfRow.Length; row++) _rowsBySample[next[sampleOfRow[row]]++] = row;
+        Samples = new View<CsvSample>(placeOfPath.Length, sample => new CsvSample(PathOf(sample), new ArraySegment<int>(_rowsBySample, _firstRow[sample], _firstRow[sample + 1] - _firstRow[sample])));
+        Rows = new View<CsvRow>(sampleOfRow.Length, row => new CsvRow(SampleOf(row), CaptionOf(row), LineOf(row)));
     }
 
-    /// <summary>The CSV file, as it was named to <see cref="Load"/>.</summary>
+    /// <summary>The CSV file, as it was named to <see cref="Load(string, CsvOptions)"/>.</summary>
     public string Path { get; }
 
     public string ImageRoot { get; }
 
-    /// <summary>The distinct images that exist, in order of first appearance.</summary>
+    /// <summary>The distinct images, in order of first appearance.</summary>
     public IReadOnlyList<CsvSample> Samples { get; }
 
-    /// <summary>The pairs of existing images and captions, in the order of the file.</summary>
+    /// <summary>The pairs of images and captions, in the order of the file.</summary>
     public IReadOnlyList<CsvRow> Rows { get; }
 
-    /// <summary>The images that do not exist.</summary>
+    /// <summary>The rows that cannot be used, and the images that do not exist, once each.</summary>
     public IReadOnlyList<SkippedImage> Skipped { get; }
 
-    /// <summary>Reads a data set. With <paramref name="strict"/> a missing image is an error.</summary>
-    /// <param name="captionColumn">The column that is read in place of <c>caption</c>.</param>
+    /// <summary>Reads a data set with a comma between its fields.</summary>
+    /// <inheritdoc cref="Load(string, CsvOptions)"/>
+    public static CsvDataset Load(string csvPath, string? imageRoot = null, bool strict = false, string captionColumn = CaptionColumn) =>
+        Load(csvPath, new CsvOptions { ImageRoot = imageRoot, Strict = strict, CaptionColumn = captionColumn });
+
+    /// <summary>Reads a data set.</summary>
     /// <exception cref="FileNotFoundException">The CSV file does not exist, or no image of it does, or (strict) one does not.</exception>
     /// <exception cref="DirectoryNotFoundException">The image root does not exist.</exception>
-    /// <exception cref="InvalidDataException">The file is empty, lacks a column, has no rows or a malformed one; the message names the line.</exception>
-    public static CsvDataset Load(string csvPath, string? imageRoot = null, bool strict = false, string captionColumn = CaptionColumn)
+    /// <exception cref="InvalidDataException">The file is empty, lacks a column, has no row that can be used or a quote that is never closed; or (strict) a row that cannot be used. The message names the line.</exception>
+    public static CsvDataset Load(string csvPath, CsvOptions options)
     {
         if (!File.Exists(csvPath)) throw new FileNotFoundException($"CSV file '{csvPath}' does not exist; check the path.", csvPath);
-        imageRoot ??= System.IO.Path.GetDirectoryName(System.IO.Path.GetFullPath(csvPath))!;
+        string imageRoot = options.ImageRoot ?? System.IO.Path.GetDirectoryName(System.IO.Path.GetFullPath(csvPath))!;
         if (!Directory.Exists(imageRoot)) throw new DirectoryNotFoundException($"The image root '{imageRoot}' is not a folder; check the path.");
-        try
-        {
-            return new Reader(csvPath, imageRoot, strict, captionColumn).Read();
-        }
-        catch (CsvFormatException e)
-        {
-            throw new InvalidDataException($"CSV '{csvPath}': {e.Message.TrimEnd('.')}; put values with a comma, quote or line break into double quotes, and double the quotes inside.", e);
-        }
-        catch (DecoderFallbackException e)
-        {
-            throw new InvalidDataException($"CSV '{csvPath}' is not UTF-8 text; save it with UTF-8 encoding.", e);
-        }
+        return new CsvDatasetReader(csvPath, imageRoot, options).Read();
     }
 
-    private sealed class Reader(string csvPath, string imageRoot, bool strict, string captionColumn)
+    internal static CsvDataset Create(string path, string imageRoot, Utf8Table paths, int[] placeOfPath, Utf8Table captions, int[] sampleOfRow, int[] lineOfRow, IReadOnlyList<SkippedImage> skipped) =>
+        new(path, imageRoot, paths, placeOfPath, captions, sampleOfRow, lineOfRow, skipped);
+
+    internal string PathOf(int sample) => System.IO.Path.GetFullPath(System.IO.Path.Combine(ImageRoot, _paths.Text(_placeOfPath[sample])));
+
+    internal ReadOnlySpan<int> RowsOf(int sample) => _rowsBySample.AsSpan(_firstRow[sample], _firstRow[sample + 1] - _firstRow[sample]);
+
+    internal int SampleOf(int row) => _sampleOfRow[row];
+
+    internal string CaptionOf(int row) => _captions.Text(row);
+
+    internal int LineOf(int row) => _lineOfRow[row];
+
+    private sealed class View<T>(int count, Func<int, T> at) : IReadOnlyList<T>
     {
-        private const int Missing = -1;
+        public int Count => count;
 
-        private readonly Dictionary<string, int> _sampleOfPath = new(StringComparer.Ordinal);
-        private readonly List<CsvSample> _samples = [];
-        private readonly List<CsvRow> _rows = [];
-        private readonly List<SkippedImage> _skipped = [];
+        public T this[int index] => index >= 0 && index < count ? at(index) : throw new ArgumentOutOfRangeException(nameof(index));
 
-        public CsvDataset Read()
+        public IEnumerator<T> GetEnumerator()
         {
-            using var text = new StreamReader(csvPath, new UTF8Encoding(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true));
-            using var csv = CsvReader.Create(text, new CsvReaderOptions
-            {
-                Separator = ',',
-                MalformedData = CsvMalformedDataHandling.Throw,
-                FieldCountMismatch = CsvFieldCountHandling.Throw,
-                TrackLineNumbers = true,
-            });
-            csv.ReadHeader();
-            string[] headers = [.. csv.Headers.Select(name => name.Trim())];
-            if (headers.Length == 0) throw new InvalidDataException($"CSV '{csvPath}' is empty; it needs a header with the columns {ImageColumn} and {captionColumn}.");
-            int image = Column(headers, ImageColumn), caption = Column(headers, captionColumn);
-            while (csv.Read()) Add(csv.GetString(image).Trim(), csv.GetString(caption), (int)csv.LineNumber);
-            if (_rows.Count == 0 && _skipped.Count == 0) throw new InvalidDataException($"CSV '{csvPath}' has a header but no rows; add rows of {ImageColumn} and {captionColumn}.");
-            if (_rows.Count == 0)
-            {
-                throw new FileNotFoundException(
-                    $"CSV '{csvPath}': none of its {_skipped.Count} images exists under the image root '{imageRoot}' (the first is '{_skipped[0].Path}', line {_skipped[0].Line}); check the image root.");
-            }
-            return new CsvDataset(csvPath, imageRoot, _samples, _rows, _skipped);
+            for (int i = 0; i < count; i++) yield return at(i);
         }
 
-        private int Column(string[] headers, string name)
-        {
-            int index = Array.IndexOf(headers, name);
-            if (index < 0) throw new InvalidDataException($"CSV '{csvPath}' has no column '{name}'; its columns are {string.Join(", ", headers)}. Rename one to '{name}'.");
-            if (Array.LastIndexOf(headers, name) != index) throw new InvalidDataException($"CSV '{csvPath}' has more than one column '{name}'; rename all but one.");
-            return index;
-        }
-
-        private void Add(string imagePath, string caption, int line)
-        {
-            if (imagePath.Length == 0) throw new InvalidDataException($"CSV '{csvPath}', line {line}: {ImageColumn} is empty; name an image or remove the row.");
-            string path = System.IO.Path.GetFullPath(System.IO.Path.Combine(imageRoot, imagePath));
-            if (!_sampleOfPath.TryGetValue(path, out int sample))
-            {
-                sample = File.Exists(path) ? _samples.Count : Missing;
-                _sampleOfPath.Add(path, sample);
-                if (sample == Missing) AddMissing(path, line);
-                else _samples.Add(new CsvSample(path, new List<int>()));
-            }
-            if (sample == Missing) return;
-            ((List<int>)_samples[sample].Rows).Add(_rows.Count);
-            _rows.Add(new CsvRow(sample, caption, line));
-        }
-
-        private void AddMissing(string path, int line)
-        {
-            if (strict) throw new FileNotFoundException($"CSV '{csvPath}', line {line}: image '{path}' does not exist; check the image root, or remove the row.", path);
-            _skipped.Add(new SkippedImage(line, path, $"Image '{path}' does not exist."));
-        }
+        IEnumerator IEnumerable.GetEnumerator() => GetEnumerator();
     }
 }

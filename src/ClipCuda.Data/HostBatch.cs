@@ -2,9 +2,9 @@ namespace ClipCuda.Data;
 
 /// <summary>
 /// Where an image lies in <see cref="HostBatch.Rgb"/> (rows of three bytes a pixel, no padding) and which rectangle of it is to be used: drawn in
-/// training, the whole image in evaluation.
+/// training, the whole image in evaluation; and how its pixels are to be changed.
 /// </summary>
-public readonly record struct ImageSlot(long Offset, int Width, int Height, int CropX, int CropY, int CropWidth, int CropHeight);
+public readonly record struct ImageSlot(long Offset, int Width, int Height, int CropX, int CropY, int CropWidth, int CropHeight, PixelDraw Pixels = default);
 
 /// <summary>
 /// A batch in host memory. Dispose gives its memory back to the loader for a later batch, so nothing of it may be used afterwards; a batch that
@@ -42,10 +42,10 @@ public sealed class HostBatch : IDisposable
     /// <summary>Count · context ids: start, caption, end, zeros.</summary>
     public ReadOnlySpan<int> Tokens => _tokens.AsSpan(0, Count * _contextLength);
 
-    /// <summary>For each sample its image: an index into <see cref="CsvDataset.Samples"/>.</summary>
+    /// <summary>For each sample its image: an index into <see cref="CsvDataset.Samples"/>, or a number that the source gives it and that stays the same.</summary>
     public ReadOnlySpan<int> SampleIndices => _samples.AsSpan(0, Count);
 
-    /// <summary>For each sample its pair of image and caption: an index into <see cref="CsvDataset.Rows"/>.</summary>
+    /// <summary>For each sample its pair of image and caption: an index into <see cref="CsvDataset.Rows"/>; of other sources, its position in the epoch.</summary>
     public ReadOnlySpan<int> RowIndices => _rows.AsSpan(0, Count);
 
     /// <summary>Gives room for the next image's pixels; they count from <see cref="Add"/> on.</summary>
@@ -66,9 +66,9 @@ public sealed class HostBatch : IDisposable
     }
 
     /// <summary>Adds the sample whose pixels are in the memory reserved last.</summary>
-    internal void Add(int width, int height, (int X, int Y, int Width, int Height) crop, ReadOnlySpan<int> tokens, int sample, int row)
+    internal void Add(int width, int height, (int X, int Y, int Width, int Height) crop, ReadOnlySpan<int> tokens, int sample, int row, PixelDraw pixels = default)
     {
-        _images[Count] = new ImageSlot(_rgbLength, width, height, crop.X, crop.Y, crop.Width, crop.Height);
+        _images[Count] = new ImageSlot(_rgbLength, width, height, crop.X, crop.Y, crop.Width, crop.Height, pixels);
         var ids = _tokens.AsSpan(Count * _contextLength, _contextLength);
         tokens.CopyTo(ids);
         ids[tokens.Length..].Clear();

@@ -30,12 +30,19 @@ public static class ImageDecoder
     internal static (int Width, int Height) Decode(string path, DecoderBuffers buffers, RgbMemory memory)
     {
         int length = buffers.Read(path);
-        if (length == 0) throw new InvalidDataException($"Image '{path}' is empty (0 bytes); replace the file or remove its rows.");
+        return Decode(buffers.File.AsSpan(0, length), path, buffers, memory);
+    }
+
+    /// <summary>Decodes the bytes of an image file.</summary>
+    /// <param name="path">What an error calls the image.</param>
+    internal static (int Width, int Height) Decode(ReadOnlySpan<byte> file, string path, DecoderBuffers buffers, RgbMemory memory)
+    {
+        if (file.IsEmpty) throw new InvalidDataException($"Image '{path}' is empty (0 bytes); replace the file or remove its rows.");
         unsafe
         {
-            fixed (byte* file = buffers.File)
+            fixed (byte* start = file)
             {
-                using var data = SKData.Create((nint)file, length);
+                using var data = SKData.Create((nint)start, file.Length);
                 using var codec = SKCodec.Create(data)
                     ?? throw new InvalidDataException($"'{path}' is not an image that can be read (PNG, JPEG, WebP, GIF or BMP).");
                 var (width, height) = (codec.Info.Width, codec.Info.Height);
@@ -46,7 +53,7 @@ public static class ImageDecoder
                 fixed (byte* decoded = rgba)
                 {
                     var result = codec.GetPixels(new SKImageInfo(width, height, SKColorType.Rgba8888, SKAlphaType.Unpremul), (nint)decoded);
-                    if (result == SKCodecResult.IncompleteInput || codec.EncodedFormat == SKEncodedImageFormat.Jpeg && IsCutProgressiveJpeg(buffers.File.AsSpan(0, length)))
+                    if (result == SKCodecResult.IncompleteInput || codec.EncodedFormat == SKEncodedImageFormat.Jpeg && IsCutProgressiveJpeg(file))
                         throw new InvalidDataException($"Image '{path}' is cut short: its data end before its last pixel; replace the file.");
                     if (result != SKCodecResult.Success)
                         throw new InvalidDataException($"Image '{path}' is damaged and cannot be decoded ({result}); replace the file.");

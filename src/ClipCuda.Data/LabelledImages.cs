@@ -44,7 +44,7 @@ public sealed class LabelledImages
 
     /// <summary>Reads a CSV file with the columns <c>image_path</c> and <paramref name="labelColumn"/>.</summary>
     /// <param name="names">All classes there are; null: the labels of the file, by name.</param>
-    /// <exception cref="InvalidDataException">An image has two labels, or one that is not among the names; or as <see cref="CsvDataset.Load"/>.</exception>
+    /// <exception cref="InvalidDataException">An image has two labels, or one that is not among the names; or as <see cref="CsvDataset.Load(string, CsvOptions)"/>.</exception>
     public static LabelledImages OfCsv(string csvPath, string? imageRoot, string labelColumn, IReadOnlyList<string>? names = null, bool strict = false)
     {
         var data = CsvDataset.Load(csvPath, imageRoot, strict, labelColumn);

@@ -202,7 +202,7 @@ public abstract class Device : IDisposable
         profile.Add(kernel.Name, isGemm: false, StopTimer(), 0);
     }
 
-    /// <summary>Whether <see cref="Capture"/> works. A GPU runs recorded work with one launch; the CPU, where a launch is a call, would gain nothing.</summary>
+    /// <summary>Whether <see cref="Capture"/> works. A GPU runs recorded work with one launch; on the CPU it saves the host's checks and objects.</summary>
     public virtual bool Captures => false;
 
     /// <summary>

@@ -46,6 +46,14 @@ public static class Presets
         Epochs: 3, BatchSize: 128, LearningRate: 1e-4, WeightDecay: 0.01, WeightDecayScope.All, Beta1: 0.9, Beta2: 0.98, Epsilon: 1e-8, GradClipNorm: 1,
         WarmupSteps: 0, Seed: 42, Crop: null, DrawCaptions: false);
 
+    private static readonly Preset[] ViTs =
+    [
+        ViT("ViT-B/32", patch: 32, width: 768, layers: 12, textWidth: 512, embed: 512),
+        ViT("ViT-B/16", patch: 16, width: 768, layers: 12, textWidth: 512, embed: 512),
+        ViT("ViT-L/14", patch: 14, width: 1024, layers: 24, textWidth: 768, embed: 768),
+        ViT("ViT-L/14@336", patch: 14, width: 1024, layers: 24, textWidth: 768, embed: 768, imageSize: 336),
+    ];
+
     public static IReadOnlyList<Preset> All { get; } =
     [
         new(Sample,
@@ -53,10 +61,8 @@ public static class Presets
             new(Epochs: 20, BatchSize: 128, LearningRate: 1e-3, WeightDecay: 0.1, WeightDecayScope.Matrices, Beta1: 0.9, Beta2: 0.98, Epsilon: 1e-6, GradClipNorm: 1,
                 WarmupSteps: 50, Seed: 42, new CropRange(0.8, 1, 1, 1), DrawCaptions: true),
             InitializationScheme.TransformerScaled),
-        ViT("ViT-B/32", patch: 32, width: 768, layers: 12, textWidth: 512, embed: 512),
-        ViT("ViT-B/16", patch: 16, width: 768, layers: 12, textWidth: 512, embed: 512),
-        ViT("ViT-L/14", patch: 14, width: 1024, layers: 24, textWidth: 768, embed: 768),
-        ViT("ViT-L/14@336", patch: 14, width: 1024, layers: 24, textWidth: 768, embed: 768, imageSize: 336),
+        .. ViTs,
+        .. ViTs.Select(AsOpenAis),
         ResNet("RN50", 224, width: 64, new(3, 4, 6, 3), textWidth: 512, embed: 1024),
         ResNet("RN101", 224, width: 64, new(3, 4, 23, 3), textWidth: 512, embed: 512),
         ResNet("RN50x4", 288, width: 80, new(4, 6, 10, 6), textWidth: 640, embed: 640),
@@ -83,6 +89,14 @@ public static class Presets
         name,
         new(embed, new(imageSize, patch, width, layers, Heads: width / 64), new(77, 49408, textWidth, Layers: 12, Heads: textWidth / 64)),
         Reference, InitializationScheme.Reference);
+
+    /// <summary>The same as OpenAI built it: a norm before the transformer, QuickGELU, biases of queries, keys and values.</summary>
+    private static Preset AsOpenAis(Preset vit) => vit with
+    {
+        Name = vit.Name + "-quickgelu",
+        Config = vit.Config with { Vision = vit.Config.Vision with { LnPre = true }, QuickGelu = true, QkvBias = true },
+        Initialization = InitializationScheme.TransformerScaled,
+    };
 
     /// <summary>OpenAI's, with the activation and the biases that its weights were trained with (open_clip's NAME-quickgelu).</summary>
     private static Preset ResNet(string name, int imageSize, int width, ResNetStages stages, int textWidth, int embed) => new(

@@ -10,6 +10,9 @@ namespace ClipCuda.Ops;
 public readonly record struct PreprocessImage(
     long Offset, int Width, int Height, int CropX, int CropY, int CropWidth, int CropHeight, int ResizedWidth, int ResizedHeight, int WindowX, int WindowY)
 {
+    /// <summary>Mirrors the result, left to right.</summary>
+    public bool Flip { get; init; }
+
     /// <summary>
     /// The whole image, its shorter side resized to <paramref name="size"/>, the longer one truncated to a whole number, the centre taken
     /// (torchvision's Resize and CenterCrop; half a pixel rounds to even).
@@ -29,7 +32,17 @@ public readonly record struct PreprocessImage(
 }
 
 /// <summary>
-/// Image bytes to pixels [n, 3, size, size] on the device: Pillow's antialiased bicubic resize to the byte, window, normalisation.
+/// How an image's colours are changed before they are normalised; see <c>preprocess.cu</c>. The default is no change at all.
+/// </summary>
+/// <param name="Jitter">Whether the four changes are made.</param>
+/// <param name="Order">Which comes first to last (0 brightness, 1 contrast, 2 saturation, 3 hue), two bits each from the lowest.</param>
+/// <param name="Brightness">A factor, 1 for none; so for contrast and saturation.</param>
+/// <param name="Hue">What is added to the hue, a share of the whole circle, from −0.5 to 0.5.</param>
+/// <param name="Gray">Makes the image grey after that.</param>
+public readonly record struct ColourChange(bool Jitter, int Order, float Brightness, float Contrast, float Saturation, float Hue, bool Gray);
+
+/// <summary>
+/// Image bytes to pixels [n, 3, size, size] on the device: Pillow's antialiased bicubic resize to the byte, window, colour changes, normalisation.
 /// Buffers and taps are kept from batch to batch.
 /// </summary>
 public sealed class Preprocess : IDisposable
@@ -45,12 +58,13 @@ public sealed class Preprocess : IDisposable
 
     private readonly Device _device;
     private readonly int _size;
-    private readonly DeviceBuffer _normalisation;
-    private readonly Dictionary<(int Input, int Output, int First), (int[] Taps, int Pitch)> _axes = [];
+    private readonly DeviceBuffer _normalisation, _unchanged;
+    private readonly Dictionary<(int Input, int Output, int First, bool Flip), (int[] Taps, int Pitch)> _axes = [];
     private readonly Dictionary<string, DeviceBuffer> _buffers = new(StringComparer.Ordinal);
     private readonly List<long> _table = [];
     private readonly List<int> _taps = [];
-    private readonly Dictionary<(int Input, int Output, int First), int> _placed = [];
+    private readonly Dictionary<(int Input, int Output, int First, bool Flip), int> _placed = [];
+    private readonly List<float> _changes = [];
 
     public Preprocess(Device device, int size, ReadOnlySpan<float> mean, ReadOnlySpan<float> deviation)
     {
@@ -59,14 +73,18 @@ public sealed class Preprocess : IDisposable
         (_device, _size) = (device, size);
         _normalisation = device.Allocate(6 * sizeof(float), "normalisation");
         device.CopyToDevice(MemoryMarshal.AsBytes<float>([.. mean, .. deviation]), _normalisation.Start);
+        _unchanged = device.Allocate(6 * sizeof(float), "no normalisation");
+        device.CopyToDevice(MemoryMarshal.AsBytes<float>([0, 0, 0, 1, 1, 1]), _unchanged.Start);
     }
 
     /// <param name="rgb">The packed bytes of all images.</param>
     /// <param name="pixels">[images, 3, size, size], overwritten.</param>
-    /// <exception cref="ArgumentException">An image, crop or window lies outside of what it is taken from.</exception>
-    public void Run(ReadOnlySpan<byte> rgb, ReadOnlySpan<PreprocessImage> images, Tensor pixels)
+    /// <param name="colours">How the colours of each image are changed; empty changes none, and is faster.</param>
+    /// <exception cref="ArgumentException">An image, crop or window lies outside of what it is taken from, or there are more or fewer colour changes than images.</exception>
+    public void Run(ReadOnlySpan<byte> rgb, ReadOnlySpan<PreprocessImage> images, Tensor pixels, ReadOnlySpan<ColourChange> colours = default)
     {
         Shapes.Require(pixels, nameof(pixels), images.Length, 3, _size, _size);
+        if (!colours.IsEmpty && colours.Length != images.Length) throw new ArgumentException($"There are {colours.Length} colour changes for {images.Length} images.", nameof(colours));
         if (images.IsEmpty) return;
         _table.Clear();
         _taps.Clear();
@@ -88,12 +106,14 @@ public sealed class Preprocess : IDisposable
         _device.Kernel("preprocess_horizontal")
             .Launch(new(Shapes.Ceiling((long)mostRows * _size, 128), images.Length), 128, between, source, table, taps, _size);
         _device.Kernel("preprocess_vertical")
-            .Launch(new(Shapes.Ceiling((long)_size * _size, 128), images.Length), 128, pixels.Data, between, table, taps, _normalisation.Start, _size);
+            .Launch(new(Shapes.Ceiling((long)_size * _size, 128), images.Length), 128, pixels.Data, between, table, taps, (colours.IsEmpty ? _normalisation : _unchanged).Start, _size);
+        if (!colours.IsEmpty) _device.Kernel("preprocess_colours").Launch(images.Length, 256, pixels.Data, Upload<float>("colour changes", Table(colours)), _normalisation.Start, _size);
     }
 
     public void Dispose()
     {
         _normalisation.Dispose();
+        _unchanged.Dispose();
         foreach (var buffer in _buffers.Values) buffer.Dispose();
         _buffers.Clear();
     }
@@ -101,7 +121,7 @@ public sealed class Preprocess : IDisposable
     /// <summary>Adds an image's row to the table the kernels read; returns how many source rows its window needs.</summary>
     private int AddToTable(PreprocessImage image, long rowBytes)
     {
-        var (tapsX, pitchX, _) = Place(image.CropWidth, image.ResizedWidth, image.WindowX);
+        var (tapsX, pitchX, _) = Place(image.CropWidth, image.ResizedWidth, image.WindowX, image.Flip);
         var (tapsY, pitchY, axisY) = Place(image.CropHeight, image.ResizedHeight, image.WindowY);
         int firstRow = axisY[0], last = (_size - 1) * pitchY, rows = axisY[last] + axisY[last + 1] - firstRow;
         long start = image.Offset + 3L * ((long)(image.CropY + firstRow) * image.Width + image.CropX);
@@ -109,10 +129,24 @@ public sealed class Preprocess : IDisposable
         return rows;
     }
 
-    private (int Start, int Pitch, int[] Taps) Place(int input, int output, int first)
+    /// <summary>The rows of the table of colour changes that the kernel reads.</summary>
+    private ReadOnlySpan<float> Table(ReadOnlySpan<ColourChange> colours)
     {
-        var key = (input, output, first);
-        if (!_axes.TryGetValue(key, out var axis)) _axes.Add(key, axis = BicubicTaps.Compute(input, output, first, _size));
+        _changes.Clear();
+        foreach (var change in colours) _changes.AddRange([change.Jitter ? change.Order : -1, change.Brightness, change.Contrast, change.Saturation, change.Hue, change.Gray ? 1 : 0, 0, 0]);
+        return CollectionsMarshal.AsSpan(_changes);
+    }
+
+    /// <param name="flip">The outputs from last to first, which mirrors the image.</param>
+    private (int Start, int Pitch, int[] Taps) Place(int input, int output, int first, bool flip = false)
+    {
+        var key = (input, output, first, flip);
+        if (!_axes.TryGetValue(key, out var axis))
+        {
+            axis = BicubicTaps.Compute(input, output, first, _size);
+            if (flip) axis.Taps = [.. axis.Taps.Chunk(axis.Pitch).Reverse().SelectMany(row => row)];
+            _axes.Add(key, axis);
+        }
         if (!_placed.TryGetValue(key, out int start))
         {
             _placed.Add(key, start = _taps.Count);

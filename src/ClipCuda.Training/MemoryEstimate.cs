@@ -13,20 +13,16 @@ public sealed class MemoryEstimate
 {
     private const long WorkspaceBytes = 64 << 20; // packed panels of GEMM, registers of the interpreter's threads, compiled code
     private const double BufferSlack = 1.5; // a growing buffer is made half as large again as it has to be
-    private const int SampledImages = 8;
-
     private readonly TrainingOptions _options;
     private readonly int _valImages, _valCaptions;
     private readonly int _width, _height;
 
-    /// <param name="train">Of which some images are decoded, to know how large they are.</param>
-    public MemoryEstimate(TrainingOptions options, CsvDataset train, CsvDataset? val)
-        : this(options, TypicalSize(train)) => (_valImages, _valCaptions) = (val?.Samples.Count ?? 0, val?.Rows.Count ?? 0);
-
-    /// <param name="image">How large the images are. Nothing is evaluated.</param>
-    public MemoryEstimate(TrainingOptions options, (int Width, int Height) image)
+    /// <param name="image">How large the images are.</param>
+    /// <param name="val">What is evaluated.</param>
+    public MemoryEstimate(TrainingOptions options, (int Width, int Height) image, CsvDataset? val = null)
     {
         _options = options;
+        (_valImages, _valCaptions) = (val?.Samples.Count ?? 0, val?.Rows.Count ?? 0);
         (_width, _height) = image;
         using var device = new MeasuringDevice();
         using var model = new ClipModel(device, options.Model, options.WeightDecayScope, options.Frozen);
@@ -116,28 +112,6 @@ public sealed class MemoryEstimate
         var pixels = PixelInput.Run(step.Tape, step.Preprocess, rgb, images, model.Config.Vision.ImageSize, ImageFit.Centre);
         ClipLoss.Forward(step.Tape, model.EncodeImage(step.Tape, pixels), model.EncodeText(step.Tape, tokens, images.Length), model.LogitScale);
         step.Tape.Reset();
-    }
-
-    /// <summary>A size with the mean area of the first images that can be decoded.</summary>
-    private static (int Width, int Height) TypicalSize(CsvDataset data)
-    {
-        double area = 0;
-        int decoded = 0;
-        foreach (var sample in data.Samples.Take(SampledImages))
-        {
-            try
-            {
-                var image = ImageDecoder.Decode(sample.Path);
-                area += (double)image.Width * image.Height;
-                decoded++;
-            }
-            catch (Exception e) when (e is IOException or InvalidDataException or UnauthorizedAccessException)
-            {
-                // The loader reports this image when it comes to it; here it only has no size.
-            }
-        }
-        int side = decoded == 0 ? 1 : (int)Math.Ceiling(Math.Sqrt(area / decoded));
-        return (side, side);
     }
 
     /// <summary>Some memory: whose it is, what a batch size needs of it, and what is free.</summary>

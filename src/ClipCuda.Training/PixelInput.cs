@@ -28,12 +28,19 @@ internal static class PixelInput
     public static void Run(Tensor pixels, Preprocess preprocess, ReadOnlySpan<byte> rgb, ReadOnlySpan<ImageSlot> images, int size, ImageFit fit)
     {
         var places = new PreprocessImage[images.Length];
-        for (int i = 0; i < images.Length; i++) places[i] = Place(images[i], size, fit);
-        preprocess.Run(rgb, places, pixels);
+        bool anyChange = false;
+        for (int i = 0; i < images.Length; i++)
+        {
+            places[i] = Place(images[i], size, fit);
+            anyChange |= images[i].Pixels.Jitter || images[i].Pixels.Gray;
+        }
+        preprocess.Run(rgb, places, pixels, anyChange ? [.. images.ToArray().Select(image => Change(image.Pixels))] : []);
     }
 
+    internal static ColourChange Change(in PixelDraw draw) => new(draw.Jitter, draw.Order, draw.Brightness, draw.Contrast, draw.Saturation, draw.Hue, draw.Gray);
+
     internal static PreprocessImage Place(in ImageSlot image, int size, ImageFit fit) =>
-        fit == ImageFit.Centre
+        (fit == ImageFit.Centre
             ? PreprocessImage.Centre(image.Offset, image.Width, image.Height, size)
-            : PreprocessImage.Crop(image.Offset, image.Width, image.Height, image.CropX, image.CropY, image.CropWidth, image.CropHeight, size);
+            : PreprocessImage.Crop(image.Offset, image.Width, image.Height, image.CropX, image.CropY, image.CropWidth, image.CropHeight, size)) with { Flip = image.Pixels.Flip };
 }

@@ -34,6 +34,9 @@ public sealed record StepReport
     /// <summary>Of these, seconds spent waiting for data.</summary>
     public required double DataSeconds { get; init; }
 
+    /// <summary>The share of the time that was spent waiting for data.</summary>
+    public double WaitShare => Seconds > 0 ? Math.Min(1, DataSeconds / Seconds) : 0;
+
     public double SamplesPerSecond => BatchSize / Seconds;
 }
 

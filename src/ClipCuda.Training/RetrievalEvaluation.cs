@@ -14,6 +14,14 @@ namespace ClipCuda.Training;
 /// <param name="batchSize">The loader's.</param>
 public sealed class RetrievalEvaluation(ClipModel model, Preprocess preprocess, CsvDataset data, BatchLoader loader, int batchSize)
 {
+    private const int ExampleCaptions = 4;
+
+    /// <summary>How many images <see cref="Examples"/> shows, evenly over the data set.</summary>
+    public int ExampleImages { get; init; }
+
+    /// <summary>Images of the last evaluation with the captions that fit them best, and which of these are theirs.</summary>
+    public IReadOnlyList<SheetImage> Examples { get; private set; } = [];
+
     /// <summary>Told after each batch how many images and captions are encoded.</summary>
     public Action<int>? Encoded { get; init; }
 
@@ -42,7 +50,34 @@ public sealed class RetrievalEvaluation(ClipModel model, Preprocess preprocess, 
 
         var pairs = samples.SelectMany((sample, image) => data.Samples[sample].Rows.Select(row => new RetrievalPair(image, seen.PlaceOf(row))).Distinct());
         var (imageToText, textToImage) = ranks.Compute(pairs);
+        Examples = ShowExamples(samples, ranks, seen);
         return new RetrievalReport(ranks.Images, ranks.Captions, loss / ranks.Images, Recall.Of(imageToText), Recall.Of(textToImage));
+    }
+
+    /// <summary>The best captions of some images, each with its share of a softmax over all captions.</summary>
+    private List<SheetImage> ShowExamples(List<int> samples, RetrievalRanks ranks, Captions seen)
+    {
+        int shown = Math.Min(ExampleImages, samples.Count);
+        if (shown == 0) return [];
+        int[] rowOfCaption = new int[ranks.Captions];
+        foreach (int sample in samples)
+        {
+            foreach (int row in data.Samples[sample].Rows) rowOfCaption[seen.PlaceOf(row)] = row;
+        }
+        double scale = Math.Exp(model.LogitScale.ToArray()[0]);
+        var examples = new List<SheetImage>();
+        for (int i = 0; i < shown; i++)
+        {
+            int image = (int)((long)i * samples.Count / shown);
+            var sample = data.Samples[samples[image]];
+            var own = sample.Rows.Select(seen.PlaceOf).ToHashSet();
+            float[] scores = ranks.ScoresOf(image);
+            double largest = scores.Max(), total = scores.Sum(score => Math.Exp(scale * (score - largest)));
+            int[] best = [.. Enumerable.Range(0, scores.Length).OrderByDescending(caption => scores[caption]).ThenBy(caption => caption).Take(ExampleCaptions)];
+            examples.Add(new SheetImage(sample.Path, [.. best.Select(caption => new SheetLine(
+                data.Rows[rowOfCaption[caption]].Caption, Math.Exp(scale * (scores[caption] - largest)) / total, own.Contains(caption) ? true : caption == best[0] ? false : null))]));
+        }
+        return examples;
     }
 
     /// <summary>Numbers the different captions; returns each row's.</summary>

@@ -92,6 +92,18 @@ public sealed class RetrievalRanks : IDisposable
         return (imageRanks, captionRanks);
     }
 
+    /// <summary>An image's scores with all captions.</summary>
+    public float[] ScoresOf(int image)
+    {
+        float[] scores = new float[Captions];
+        for (int caption = 0; caption < Captions; caption += Tile)
+        {
+            Score(image / Tile * Tile, caption);
+            _tile.AsSpan(image % Tile * Tile, Math.Min(Tile, Captions - caption)).CopyTo(scores.AsSpan(caption));
+        }
+        return scores;
+    }
+
     public void Dispose()
     {
         _images.Dispose();

@@ -19,8 +19,9 @@ public enum RunMode
 
 /// <summary>
 /// The folder of one run: <c>params.txt</c> (settings, and where they came from), <c>config.json</c> (those that make the run again), <c>out.log</c>
-/// (<see cref="RunLog"/>), <c>metrics.csv</c> (<see cref="MetricsFile"/>) and <c>checkpoints</c> (<see cref="CheckpointFolders"/>). An existing one is
-/// written to only if that was asked for, and by one process at a time, which holds <c>run.lock</c>.
+/// (<see cref="RunLog"/>), <c>metrics.csv</c> (<see cref="MetricsFile"/>), <c>tensorboard</c> (<see cref="EventFile"/>), <c>checkpoints</c>
+/// (<see cref="CheckpointFolders"/>), and at the end what <see cref="RunReport"/> draws. An existing one is written to only if that was asked for, and by one
+/// process at a time, which holds <c>run.lock</c>.
 /// </summary>
 public sealed class RunFolder : IDisposable
 {
@@ -33,6 +34,7 @@ public sealed class RunFolder : IDisposable
         (Path, _lock) = (path, held);
         Log = new RunLog(System.IO.Path.Combine(path, "out.log"));
         Metrics = new MetricsFile(System.IO.Path.Combine(path, "metrics.csv"));
+        Events = new EventFile(System.IO.Path.Combine(path, "tensorboard"));
         Checkpoints = new CheckpointFolders(System.IO.Path.Combine(path, CheckpointsFolder), keep);
     }
 
@@ -41,6 +43,9 @@ public sealed class RunFolder : IDisposable
     public RunLog Log { get; }
 
     public MetricsFile Metrics { get; }
+
+    /// <summary>The same numbers for TensorBoard, under open_clip's names.</summary>
+    public EventFile Events { get; }
 
     public CheckpointFolders Checkpoints { get; }
 
@@ -61,6 +66,35 @@ public sealed class RunFolder : IDisposable
         if (mode == RunMode.New) throw new IOException($"The run folder '{path}' exists already; choose another name (--name), go on with it (--resume latest), or replace it (--overwrite).");
         if (!IsRun(path)) throw new IOException($"'{path}' is no run's folder (it has no {SettingsFile}), so nothing in it is touched; choose another name (--name).");
         return path;
+    }
+
+    /// <summary>Writes a step into the metrics and events.</summary>
+    public void Add(StepReport step)
+    {
+        Metrics.Add(step);
+        Events.Add(
+            step.Step, ("train/loss", step.Loss), ("train/lr", step.LearningRate), ("train/scale", step.LogitScale), ("train/grad_norm", step.GradientNorm),
+            ("train/samples_per_second", step.SamplesPerSecond), ("train/data_time", step.DataSeconds), ("train/batch_time", step.Seconds));
+    }
+
+    /// <summary>Writes an evaluation into the metrics and events.</summary>
+    public void Add(int epoch, long step, RetrievalReport report)
+    {
+        Metrics.Add(epoch, step, report);
+        Events.Add(step, ("val/clip_val_loss", report.Loss));
+        foreach (var (direction, recall) in new[] { ("image_to_text", report.ImageToText), ("text_to_image", report.TextToImage) })
+        {
+            Events.Add(
+                step, ($"val/{direction}_R@1", recall.At1), ($"val/{direction}_R@5", recall.At5), ($"val/{direction}_R@10", recall.At10),
+                ($"val/{direction}_mean_rank", recall.MeanRank), ($"val/{direction}_median_rank", recall.MedianRank));
+        }
+    }
+
+    /// <summary>Writes a zero-shot classification into the metrics and events.</summary>
+    public void Add(int epoch, long step, ClassificationReport report)
+    {
+        Metrics.Add(epoch, step, report);
+        Events.Add(step, [("val/zeroshot_top1", report.Acc1), .. report.Acc5 is { } acc5 ? [("val/zeroshot_top5", acc5)] : Array.Empty<(string, double)>()]);
     }
 
     /// <summary>The run that was written to last, null if there is none: what <c>--resume latest</c> means without a name.</summary>
@@ -100,6 +134,7 @@ public sealed class RunFolder : IDisposable
     {
         Log.Dispose();
         Metrics.Dispose();
+        Events.Dispose();
         _lock.Dispose();
     }
 

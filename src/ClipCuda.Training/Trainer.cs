@@ -16,7 +16,7 @@ public sealed record TrainingSummary(string Folder, string? LastCheckpoint, stri
 /// </summary>
 public sealed class Trainer : IDisposable
 {
-    private const int SkippedShown = 3;
+    private const int SkippedShown = 3, ExampleImages = 24;
 
     private readonly TrainingOptions _options;
     private readonly ITrainingProgress _progress;
@@ -24,13 +24,13 @@ public sealed class Trainer : IDisposable
     private readonly List<string> _notes = [];
     private readonly ClipModel _model;
     private readonly TrainingStep _step;
-    private readonly CsvDataset _trainData;
     private readonly CsvDataset? _valData;
-    private readonly BatchLoader _train;
+    private readonly BatchSource _train;
     private readonly BatchLoader? _val;
     private readonly RetrievalEvaluation? _evaluation;
     private readonly ZeroShotEvaluation? _zeroShot;
     private readonly HashSet<string> _skippedNoted = new(StringComparer.Ordinal);
+    private readonly string _deviceName;
     private readonly LearningRate _learningRates;
     private readonly NotFiniteSteps _notFinite;
     private readonly TimeBudget _time;
@@ -62,27 +62,27 @@ public sealed class Trainer : IDisposable
             pretrained?.RequireFit(options.Model);
             var device = Own(Device.Open(options.Device, options.Threads, options.Tf32));
             _options = options with { Device = device.Name, Threads = options.Threads > 0 ? options.Threads : Environment.ProcessorCount };
+            _deviceName = device.Description;
             Note($"Device: {device.Announcement}");
 
             var tokenizer = new ClipTokenizer(Path.Combine(DataFolder.Find(), DataFolder.Merges));
             if (options.Model.Text.VocabSize < tokenizer.VocabularySize)
                 throw new ArgumentException($"The vocabulary of {options.Model.Text.VocabSize} is smaller than the tokenizer's {tokenizer.VocabularySize}; use --vocab-size {tokenizer.VocabularySize}.");
-            _trainData = CsvDataset.Load(options.TrainCsv, options.ImageRoot, options.Strict);
-            _train = Own(new BatchLoader(_trainData, tokenizer, options.TrainLoader));
-            Note($"Training data: {Describe(_trainData, _train)}, {_train.BatchesPerEpoch} steps of {options.SamplesPerStep} an epoch");
+            _train = Own(TrainingData.Open(options, tokenizer));
+            Note($"Training data: {_train.Description}, {_train.BatchesPerEpoch} steps of {options.SamplesPerStep} an epoch");
             if (options.ValCsv is null)
             {
                 Note("Evaluation data: none, so nothing is evaluated; name some with --val-csv");
             }
             else
             {
-                _valData = CsvDataset.Load(options.ValCsv, options.ImageRoot, options.Strict);
+                _valData = CsvDataset.Load(options.ValCsv, options.Csv);
                 _val = Own(new BatchLoader(_valData, tokenizer, options.ValLoader));
-                Note($"Evaluation data: {Describe(_valData, _val)}");
+                Note($"Evaluation data: {_val.Description}");
             }
             NoteSkipped();
 
-            var memory = new MemoryEstimate(_options, _trainData, _valData);
+            var memory = new MemoryEstimate(_options, _train.TypicalSize(), _valData);
             string changed = Presets.All.FirstOrDefault(preset => preset.Name == options.ModelName) is { } named && named.Config != options.Model ? " changed by flags" : "";
             Note($"Model: {options.ModelName}{changed}, {memory.Parameters:N0} parameters");
             Note(memory.Check(device));
@@ -98,7 +98,7 @@ public sealed class Trainer : IDisposable
                 Note("Weights: fresh, also those of the locked tower, which keeps them as they are; name trained ones with --pretrained");
             }
             _step = Own(new TrainingStep(_model, options));
-            if (_val is not null) _evaluation = new RetrievalEvaluation(_model, _step.Preprocess, _valData!, _val, options.BatchSize);
+            if (_val is not null) _evaluation = new RetrievalEvaluation(_model, _step.Preprocess, _valData!, _val, options.BatchSize) { ExampleImages = ExampleImages };
             if (options.ZeroShotData is not null)
             {
                 _zeroShot = new ZeroShotEvaluation(_model, tokenizer, options);
@@ -143,10 +143,12 @@ public sealed class Trainer : IDisposable
             if (_notFinite.Total > 0) Note($"{_notFinite.Total:N0} of {_state.Step:N0} steps were skipped, because the loss or a gradient was not finite");
             _folder.Log.Info($"Checkpoints: {_writer.Count} written; the training waited {_writer.Waited.TotalSeconds:F3} s for them, {_writer.Waited / trained:P2} of its time");
             if (!finished) Note($"Stopped after step {_state.Step} of {_learningRates.Steps}, before --max-time is up; --resume latest goes on.");
+            WriteReport(_lastEvaluation);
             return new TrainingSummary(_folder.Path, _folder.Checkpoints.Last, _folder.Checkpoints.Best, _lastEvaluation, finished);
         }
         catch (OperationCanceledException) when (stop.IsCancellationRequested)
         {
+            WriteReport(_lastEvaluation);
             _folder.Log.Warning($"Stopped after step {_state.Step} of {_learningRates.Steps}; the checkpoint is '{_folder.Checkpoints.Last}'.");
             throw;
         }
@@ -203,6 +205,7 @@ public sealed class Trainer : IDisposable
         int epoch = (int)_state.Epoch, stepOfEpoch = (int)(_state.Step % _state.StepsPerEpoch);
         var waited = _train.Waited;
         long began = Stopwatch.GetTimestamp();
+        var watch = new EpochWatch(_train, _options.Workers);
         foreach (var batch in _train.Epoch(epoch, stepOfEpoch))
         {
             float learningRate = _learningRates.At(_state.Step);
@@ -227,7 +230,7 @@ public sealed class Trainer : IDisposable
                 DataSeconds = (_train.Waited - waited).TotalSeconds,
             };
             if (took > _longestStep) _longestStep = took;
-            _folder!.Metrics.Add(report);
+            _folder!.Add(report);
             _folder.Log.Step(report, IsShown(report));
             _progress.Step(report);
             if (_notFinite.Add(report.Step, result.NotFinite) is { } skipped) Note(skipped);
@@ -236,6 +239,7 @@ public sealed class Trainer : IDisposable
             if (!EndStep(stop)) return false;
             (began, waited) = (Stopwatch.GetTimestamp(), _train.Waited);
         }
+        Note($"epoch {epoch + 1}/{_options.Epochs} trained: {watch.Report()}");
         return true;
     }
 
@@ -323,7 +327,7 @@ public sealed class Trainer : IDisposable
         if (_evaluation is not null)
         {
             var report = _lastEvaluation = _evaluation.Run(_step.Tape, stop);
-            _folder!.Metrics.Add(epoch, step, report);
+            _folder!.Add(epoch, step, report);
             _folder.Log.Evaluation(epoch, report);
             _progress.Evaluation(epoch, step, report, Stopwatch.GetElapsedTime(began));
             score = report.MeanRecallAt10;
@@ -332,7 +336,7 @@ public sealed class Trainer : IDisposable
         {
             long begun = Stopwatch.GetTimestamp();
             var report = _zeroShot.Run(_step, stop);
-            _folder!.Metrics.Add(epoch, step, report);
+            _folder!.Add(epoch, step, report);
             _folder.Log.ZeroShot(epoch, report);
             _progress.ZeroShot(epoch, step, report, Stopwatch.GetElapsedTime(begun));
             score ??= report.Acc1;
@@ -340,6 +344,21 @@ public sealed class Trainer : IDisposable
         _state = _state with { EvaluationDue = false, Score = score };
         var took = Stopwatch.GetElapsedTime(began);
         if (took > _longestEvaluation) _longestEvaluation = took;
+    }
+
+    /// <summary>Draws what there is to look at. A run whose pictures cannot be written is whole all the same.</summary>
+    private void WriteReport(RetrievalReport? evaluation)
+    {
+        var report = new RunReport(_folder!.Path) { Evaluation = evaluation, Examples = _evaluation?.Examples ?? [], Settings = _options.Settings(), Notes = _notes, Device = _deviceName };
+        try
+        {
+            report.Write();
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or InvalidDataException)
+        {
+            _folder.Log.Warning($"The report could not be written: {e.Message}");
+            _progress.Note($"The report could not be written: {e.Message}");
+        }
     }
 
     private static string Locked(TrainingOptions options) => (options.LockImage, options.LockText) switch
@@ -350,23 +369,18 @@ public sealed class Trainer : IDisposable
         _ => "",
     };
 
-    private static string Describe(CsvDataset data, BatchLoader loader)
-    {
-        string cut = loader.TruncatedCaptions == 0 ? "" : $" ({loader.TruncatedCaptions} too long for the context and cut)";
-        return $"{data.Samples.Count:N0} images, {data.Rows.Count:N0} captions{cut} from '{data.Path}'";
-    }
 
     /// <summary>Notes the images that were found missing or undecodable since the last time: the first few, and how many.</summary>
     private void NoteSkipped()
     {
-        foreach (var (loader, data) in new[] { (_train, _trainData), (_val, _valData) })
+        foreach (var (source, name) in new (BatchSource?, string)[] { (_train, _options.TrainData), (_val, _options.ValCsv ?? "") })
         {
-            if (loader is null) continue;
-            var all = loader.Skipped;
-            SkippedImage[] found = [.. all.Where(image => _skippedNoted.Add($"{data!.Path}\n{image.Path}"))];
-            foreach (var image in found.Take(SkippedShown)) Note($"Skipped, line {image.Line} of '{data!.Path}': {image.Reason}");
+            if (source is null) continue;
+            var all = source.Skipped;
+            SkippedImage[] found = [.. all.Where(skipped => _skippedNoted.Add($"{name}\n{skipped.Place}\n{skipped.Path}"))];
+            foreach (var skipped in found.Take(SkippedShown)) Note($"Skipped, {skipped.Place} of '{name}': {skipped.Reason}");
             if (found.Length > SkippedShown) Note($"Skipped {found.Length - SkippedShown:N0} more");
-            if (found.Length > 0) Note($"{all.Count:N0} images of '{data!.Path}' skipped so far; make that an error with --strict");
+            if (found.Length > 0) Note($"{all.Count:N0} images of '{name}' skipped so far; make that an error with --strict");
         }
     }
 

@@ -6,7 +6,35 @@ namespace ClipCuda.Training;
 /// <summary>Every setting of a run. The command line fills it from a preset and the user's flags; <c>params.txt</c> shows it.</summary>
 public sealed record TrainingOptions
 {
-    public required string TrainCsv { get; init; }
+    /// <summary>What is trained on: a CSV file, or the names of tar shards (<see cref="ShardNames"/>); not looked at for made-up data.</summary>
+    public required string TrainData { get; init; }
+
+    /// <summary>What kind of data <see cref="TrainData"/> is.</summary>
+    public DatasetType DatasetType { get; init; }
+
+    /// <summary>Samples that make an epoch of tar shards (null: all that they hold) or of made-up data (null: ten batches).</summary>
+    public int? TrainSamples { get; init; }
+
+    /// <summary>Draws shards with replacement.</summary>
+    public bool Resampled { get; init; }
+
+    /// <summary>Samples of tar shards that are mixed with one another.</summary>
+    public int ShuffleBuffer { get; init; } = 1000;
+
+    /// <summary>False: samples are taken in the order of the file or the shards.</summary>
+    public bool Shuffle { get; init; } = true;
+
+    /// <summary>What stands between the fields of CSV files.</summary>
+    public char CsvSeparator { get; init; } = ',';
+
+    /// <summary>The header of the column of image paths.</summary>
+    public string CsvImageColumn { get; init; } = CsvDataset.ImageColumn;
+
+    /// <summary>The header of the column of captions.</summary>
+    public string CsvCaptionColumn { get; init; } = CsvDataset.CaptionColumn;
+
+    /// <summary>Takes images that lie outside of the image root.</summary>
+    public bool AllowOutside { get; init; }
 
     /// <summary>What is evaluated after epochs; null for nothing.</summary>
     public string? ValCsv { get; init; }
@@ -63,6 +91,9 @@ public sealed record TrainingOptions
 
     /// <summary>The random crops of training; null trains on the centre of each image.</summary>
     public required RandomCrop? Crop { get; init; }
+
+    /// <summary>How else training changes the pixels.</summary>
+    public PixelAugmentation Augmentation { get; init; } = new();
 
     /// <summary>True: a sample is an image, with one of its captions drawn anew each epoch. False: every row is a sample.</summary>
     public required bool DrawCaptions { get; init; }
@@ -180,22 +211,34 @@ public sealed record TrainingOptions
         BatchSize = SamplesPerStep,
         ContextLength = Model.Text.ContextLength,
         Training = true,
+        Shuffle = Shuffle,
         Seed = (ulong)Seed,
         Workers = Workers,
         DrawCaptions = DrawCaptions,
         Crop = Crop ?? new RandomCrop(),
+        Augmentation = Augmentation,
+        Strict = Strict,
+    };
+
+    internal CsvOptions Csv => new()
+    {
+        ImageRoot = ImageRoot,
+        ImageColumn = CsvImageColumn,
+        CaptionColumn = CsvCaptionColumn,
+        Separator = CsvSeparator,
+        AllowOutside = AllowOutside,
         Strict = Strict,
     };
 
     internal LoaderOptions ValLoader => TrainLoader with { BatchSize = BatchSize, Training = false, DrawCaptions = true };
 
     /// <summary>A preset's model and numbers on some data; the rest by default.</summary>
-    public static TrainingOptions Of(Preset preset, string trainCsv, string? valCsv)
+    public static TrainingOptions Of(Preset preset, string trainData, string? valCsv)
     {
         var training = preset.Training;
         return new TrainingOptions
         {
-            TrainCsv = trainCsv,
+            TrainData = trainData,
             ValCsv = valCsv,
             ModelName = preset.Name,
             Model = preset.Config,
@@ -228,7 +271,16 @@ public sealed record TrainingOptions
     /// <summary>Every setting by the name of its flag, as <c>params.txt</c> shows it.</summary>
     public IEnumerable<KeyValuePair<string, string>> Settings() => new Dictionary<string, string>(StringComparer.Ordinal)
     {
-        ["train_csv"] = TrainCsv,
+        ["train_data"] = TrainData,
+        ["dataset_type"] = $"{DatasetType}".ToLowerInvariant(),
+        ["train_num_samples"] = TrainSamples is { } samples ? $"{samples}" : "all",
+        ["dataset_resampled"] = $"{Resampled}",
+        ["shuffle_buffer"] = $"{ShuffleBuffer}",
+        ["shuffle"] = $"{Shuffle}",
+        ["csv_separator"] = CsvSeparator == '\t' ? "tab" : $"{CsvSeparator}",
+        ["csv_img_key"] = CsvImageColumn,
+        ["csv_caption_key"] = CsvCaptionColumn,
+        ["allow_outside"] = $"{AllowOutside}",
         ["val_csv"] = ValCsv ?? "none",
         ["img_root"] = ImageRoot ?? "folder of the CSV file",
         ["model_name"] = ModelName,
@@ -267,6 +319,10 @@ public sealed record TrainingOptions
         ["accum_freq"] = $"{AccumFreq}",
         ["max_not_finite_steps"] = $"{MaxNotFiniteSteps}",
         ["crop"] = Crop is null ? "centre" : $"{Crop.MinArea}-{Crop.MaxArea} of the area, {Crop.MinRatio:0.###}-{Crop.MaxRatio:0.###} wide",
+        ["hflip"] = $"{Augmentation.Flip}",
+        ["color_jitter"] = $"{Augmentation.Brightness}, {Augmentation.Contrast}, {Augmentation.Saturation}, {Augmentation.Hue}",
+        ["color_jitter_prob"] = $"{Augmentation.ColorJitterProbability}",
+        ["gray_scale_prob"] = $"{Augmentation.GrayScaleProbability}",
         ["draw_captions"] = $"{DrawCaptions}",
         ["seed"] = $"{Seed}",
         ["num_workers"] = $"{Workers}",

@@ -7,6 +7,10 @@ internal enum RandomPurpose : uint
     Order = 2,
     Crop = 3,
     Caption = 4,
+    Pixels = 5,
+    Shards = 6,
+    ShuffleBuffer = 7,
+    MadeUpImage = 8,
 }
 
 /// <summary>

@@ -23,7 +23,7 @@ using var device = Device.Open("cpu", Threads);
 // The two engines of the CPU device can be told apart once the second one is there.
 using var interpreter = Device.Names.Contains("cpu:interpret") ? Device.Open("cpu:interpret", Threads) : null;
 
-IEnumerable<Row> all = [.. GemmRows.All(device), .. KernelRows.All(device), .. OptimizerRows.All(device), .. StepRows.All(device), .. LoadRows.All(device)];
+IEnumerable<Row> all = [.. GemmRows.All(device), .. KernelRows.All(device), .. OptimizerRows.All(device), .. StepRows.All(device), .. LoadRows.All(device), .. DataRows.All()];
 if (interpreter is not null) all = all.Concat(KernelRows.Between(device, interpreter));
 Row[] rows = [.. all.Where(row => filter is null || $"{row.Group}: {row.Name}".Contains(filter, StringComparison.OrdinalIgnoreCase))];
 if (rows.Length == 0) return Fail($"No row's name contains '{filter}'.", 2);

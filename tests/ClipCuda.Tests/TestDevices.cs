@@ -42,6 +42,7 @@ internal static class TestDevices
     {
         lock (Bodies)
         {
+            if (Bodies.Count == 0) return "";
             string missing = SoftGpu.Missing is { } reason ? $"; none on cuda: {reason}" : ManagedCudaPlugIn.IsThere ? "" : "; none on managedcuda: its plug-in is not built";
             string forced = Forced is null ? "" : $" (CLIPCUDA_DEVICE is {Forced})";
             return $"Test bodies by device: {string.Join(", ", Bodies.Select(body => $"{body.Key}{(IsSoft(body.Key) && Forced is null ? " on the soft driver" : "")} {body.Value:N0}"))}{missing}{forced}";
@@ -56,5 +57,8 @@ internal static class TestDevices
 public sealed class DeviceMatrix
 {
     [OneTimeTearDown]
-    public void Tell() => TestContext.Error.WriteLine(TestDevices.Matrix());
+    public void Tell()
+    {
+        if (TestDevices.Matrix() is { Length: > 0 } matrix) TestContext.Error.WriteLine(matrix);
+    }
 }

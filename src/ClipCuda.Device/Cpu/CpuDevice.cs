@@ -28,6 +28,9 @@ internal sealed unsafe class CpuDevice : Device
     private byte* _parameters;
     private KernelCounters? _counters;
 
+    /// <summary>What is asked for while it is recorded.</summary>
+    private List<Action>? _recording;
+
     /// <param name="threads">0 or less: one for each core this process may use.</param>
     public CpuDevice(int threads, CpuEngine engine)
         : this(threads, engine, engine.VectorBits) { }
@@ -53,6 +56,8 @@ internal sealed unsafe class CpuDevice : Device
 
     public override long FreeBytes => SystemMemory.FreeBytes();
 
+    public override bool Captures => true;
+
     public override bool ChecksBounds => _map is not null;
 
     public override KernelModule LoadModule(string name, string ptx) => new(this, KernelModule.Parse(name, ptx));
@@ -65,6 +70,11 @@ internal sealed unsafe class CpuDevice : Device
     /// <summary>Runs the blocks of the grid on all threads, a few at a time.</summary>
     internal override void Launch(Kernel kernel, in LaunchShape shape, ReadOnlySpan<byte> parameters)
     {
+        if (_recording is not null)
+        {
+            Record(kernel, shape, parameters.ToArray());
+            return;
+        }
         if (!_programs.TryGetValue(kernel, out var program)) _programs.Add(kernel, program = Prepare(kernel.Entry));
         fixed (byte* pinned = parameters)
         {
@@ -104,6 +114,11 @@ internal sealed unsafe class CpuDevice : Device
 
     protected override void CopyWithin(DevicePointer source, DevicePointer destination, long bytes)
     {
+        if (_recording is not null)
+        {
+            RecordCopy(source, destination, bytes);
+            return;
+        }
         CheckInitialised(source, bytes, "Copy");
         Buffer.MemoryCopy((void*)source.Address, (void*)destination.Address, bytes, bytes);
         _map?.MarkInitialised(destination.Address, bytes);
@@ -111,12 +126,22 @@ internal sealed unsafe class CpuDevice : Device
 
     protected override void SetToZero(DevicePointer destination, long bytes)
     {
+        if (_recording is not null)
+        {
+            RecordClear(destination, bytes);
+            return;
+        }
         NativeMemory.Clear((void*)destination.Address, (nuint)bytes);
         _map?.MarkInitialised(destination.Address, bytes);
     }
 
     protected override void Multiply(in GemmCall call)
     {
+        if (_recording is not null)
+        {
+            Record(call);
+            return;
+        }
         if (_map is not null) CheckInputs(call);
         _gemm.Run(call);
         if (_map is not null) MarkOutput(call);
@@ -148,6 +173,26 @@ internal sealed unsafe class CpuDevice : Device
             CpuMemory.Free((byte*)buffer.Address - (_map is null ? 0 : GuardBytes));
         }
     }
+
+    protected override void BeginCapture() => _recording = [];
+
+    protected override DeviceGraph EndCapture(IReadOnlyList<DeviceBuffer> used)
+    {
+        var graph = new CpuGraph(this, _recording!, used);
+        _recording = null;
+        return graph;
+    }
+
+    protected override void AbandonCapture() => _recording = null;
+
+    // Methods of their own: where a closure is made, its object is made on every way through the method.
+    private void Record(Kernel kernel, LaunchShape shape, byte[] parameters) => _recording!.Add(() => Launch(kernel, shape, parameters));
+
+    private void Record(GemmCall call) => _recording!.Add(() => Multiply(call));
+
+    private void RecordCopy(DevicePointer source, DevicePointer destination, long bytes) => _recording!.Add(() => CopyWithin(source, destination, bytes));
+
+    private void RecordClear(DevicePointer destination, long bytes) => _recording!.Add(() => SetToZero(destination, bytes));
 
     private void RunBlocks(long first, long count)
     {

@@ -12,7 +12,7 @@ public sealed unsafe class CompiledProgram : IDisposable
     private static readonly ConditionalWeakTable<PtxEntry, ConcurrentDictionary<(int, bool), Lazy<CompiledKernel>>> Compiled = [];
 
     private readonly CompiledKernel?[] _kernels = new CompiledKernel?[2];
-    private readonly ConcurrentBag<Workspace>[] _idle = [[], []];
+    private readonly IdleWorkspaces[] _idle = [new(), new()];
     private readonly PtxEntry _entry;
     private readonly int _vectorBits;
 
@@ -49,7 +49,7 @@ public sealed unsafe class CompiledProgram : IDisposable
         bool linear = shape.Block.X % 32 == 0 || (shape.Block.Y == 1 && shape.Block.Z == 1);
         var kernel = KernelFor(linear);
         var idle = _idle[linear ? 0 : 1];
-        if (!idle.TryTake(out var workspace)) workspace = new Workspace(kernel);
+        var workspace = idle.Take() ?? new Workspace(kernel);
         workspace.Prepare(shape, KernelProgram.DynamicSharedStart(_entry) + shape.DynamicSharedBytes);
         int warps = (int)((shape.Block.Count + 31) / 32);
         for (long block = firstBlock; block < firstBlock + blockCount; block++)
@@ -57,12 +57,12 @@ public sealed unsafe class CompiledProgram : IDisposable
             workspace.StartBlock(parameters, (int)(block % shape.Grid.X), (int)(block / shape.Grid.X % shape.Grid.Y), (int)(block / shape.Grid.X / shape.Grid.Y));
             RunBlock(kernel, workspace, warps);
         }
-        idle.Add(workspace);
+        idle.Return(workspace);
     }
 
     public void Dispose()
     {
-        foreach (var idle in _idle) while (idle.TryTake(out var workspace)) workspace.Dispose();
+        foreach (var idle in _idle) while (idle.Take() is { } workspace) workspace.Dispose();
     }
 
     private static void RunBlock(CompiledKernel kernel, Workspace workspace, int warps)

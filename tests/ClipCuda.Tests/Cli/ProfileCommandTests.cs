@@ -14,12 +14,13 @@ public sealed class ProfileCommandTests
         var run = CommandLine.Run([.. Tiny, "--steps", "2"]);
         Assert.That((run.ExitCode, run.Error), Is.EqualTo((0, "")));
         string[] lines = run.Output.Split('\n', StringSplitOptions.RemoveEmptyEntries);
-        string[][] rows = [.. lines.Skip(3).SkipLast(1).Select(line => line.Split(' ', StringSplitOptions.RemoveEmptyEntries))];
+        string[][] rows = [.. lines.Skip(3).SkipLast(3).Select(line => line.Split(' ', StringSplitOptions.RemoveEmptyEntries))];
         Assert.That(rows.Select(row => row[0]), Does.Contain("attention_forward_32").And.Contain("adamw_step").And.Contain("gemm"));
         double shares = rows.Sum(row => double.Parse(row.First(cell => cell.EndsWith('%'))[..^1], System.Globalization.CultureInfo.InvariantCulture));
         Assert.That(shares, Is.EqualTo(100).Within(0.05 * rows.Length + 0.01)); // each is rounded to 0.1 %
         Assert.That(rows.Single(row => row[0] == "adamw_step")[1], Is.EqualTo("1"));
-        Assert.That(lines[^1], Does.StartWith("A step takes ").And.Contain("the median of 2"));
+        Assert.That(lines[^2], Does.StartWith("A step takes ").And.Contain("the median of 2"));
+        Assert.That(lines[^1], Does.StartWith("It allocates "));
     }
 
     /// <summary>Adam reads four arrays and writes three, each a multiple of a sector.</summary>
@@ -35,6 +36,28 @@ public sealed class ProfileCommandTests
         Assert.That(numbers[0], Is.Positive);
         Assert.That(numbers[3] / numbers[6], Is.EqualTo(4.0 / 3).Within(5).Percent);
         Assert.That(CommandLine.Run([.. Tiny, "--steps", "1"]).Output, Does.Not.Contain("counted in a step"));
+    }
+
+    /// <summary>Adam moves 28 bytes a parameter, and no copy within memory is faster than memory.</summary>
+    [Test]
+    public void Shows_how_near_kernels_come_to_what_the_device_can_do()
+    {
+        var run = CommandLine.Run([.. Tiny, "--steps", "1", "--bytes"]);
+        Assert.That((run.ExitCode, run.Error), Is.EqualTo((0, "")));
+        string[] lines = run.Output.Split('\n', StringSplitOptions.RemoveEmptyEntries);
+        double[] adamw = Numbers("adamw_step");
+        double[] peaks = [.. lines.Single(line => line.StartsWith("Peaks", StringComparison.Ordinal)).Split(' ').Where(IsNumber).Select(Parse)];
+        Assert.That(peaks, Has.Length.EqualTo(3).And.All.Positive);
+        double parameters = Parse(CommandLine.Run(["test-model", .. Tiny.Skip(3)]).Output.Split('\n').Single(line => line.StartsWith("parameters", StringComparison.Ordinal)).Split('(')[0].Split(' ', StringSplitOptions.RemoveEmptyEntries).Last(IsNumber));
+        // calls, milliseconds, GB/s; the milliseconds have two digits behind the point.
+        Assert.That(adamw[2] * 1e9, Is.EqualTo(28 * parameters / (adamw[1] * 1e-3)).Within(28 * parameters / (adamw[1] * 1e-3) * (0.02 + 0.005 / adamw[1])));
+        Assert.That(Numbers("gemm")[^1], Is.Positive);
+
+        double[] Numbers(string name) => [.. lines.First(line => line.StartsWith(name + " ", StringComparison.Ordinal)).Split(' ', StringSplitOptions.RemoveEmptyEntries).Skip(1).Where(IsNumber).Select(Parse)];
+
+        static bool IsNumber(string cell) => double.TryParse(cell, System.Globalization.NumberStyles.Float | System.Globalization.NumberStyles.AllowThousands, System.Globalization.CultureInfo.InvariantCulture, out _);
+
+        static double Parse(string cell) => double.Parse(cell, System.Globalization.NumberStyles.Float | System.Globalization.NumberStyles.AllowThousands, System.Globalization.CultureInfo.InvariantCulture);
     }
 
     [Test]

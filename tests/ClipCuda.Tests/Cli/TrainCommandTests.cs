@@ -23,7 +23,7 @@ public sealed class TrainCommandTests
         var run = Train("--val-csv", _run.ValCsv, "--epochs", "2", "--log-every-n-steps", "2", "--name", "one");
         Assert.That((run.ExitCode, run.Error), Is.EqualTo((0, "")));
         Assert.That(run.Output, Does.Contain("Device: CPU").And.Contain("24 images").And.Contain("parameters").And.Contain("Memory: a batch of 8 needs about "));
-        Assert.That(run.Output, Does.Match(@"epoch 1/2 step 2/\d+ loss \d\.\d+ scale 14\.\d \d+/s wait \d+\.\d\ds ETA \d+s\n"));
+        Assert.That(run.Output, Does.Match(@"epoch 1/2 step 2/\d+ loss \d\.\d+ scale 14\.\d \d+/s wait \d+\.\d % ETA \d+s\n"));
         Assert.That(run.Output, Does.Not.Contain("step 3/"));
         Assert.That(run.Output, Does.Contain("epoch 2/2 evaluated: loss ").And.Contain("image → text").And.Contain("R@10").And.Contain("Trained in "));
         Assert.That(run.Output, Does.Contain(_run.Folder.At("one")).And.Contain("epoch_2"));

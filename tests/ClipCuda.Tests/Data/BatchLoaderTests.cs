@@ -306,6 +306,33 @@ public sealed class BatchLoaderTests
         Assert.That(loader.Waited, Is.GreaterThan(TimeSpan.Zero));
     }
 
+    [Test]
+    public void Without_shuffling_training_goes_through_the_file()
+    {
+        using var loader = new BatchLoader(Images(9), Tokenizer, Training(batchSize: 4) with { Shuffle = false });
+        Assert.That(Read(loader.Epoch(5), batch => batch.SampleIndices.ToArray()).SelectMany(samples => samples), Is.EqualTo(Enumerable.Range(0, 8)));
+    }
+
+    [Test]
+    public void Pixel_changes_are_drawn_by_epoch_and_sample_alone()
+    {
+        var options = Training(batchSize: 12) with { Augmentation = new PixelAugmentation(Flip: 0.5, ColorJitterProbability: 0.5, 0.4, 0.4, 0.4, 0.1, GrayScaleProbability: 0.5) };
+        var data = Images(12);
+        using var loader = new BatchLoader(data, Tokenizer, options);
+        using var inOrder = new BatchLoader(data, Tokenizer, options with { Shuffle = false, Workers = 0 });
+        var seen = new HashSet<PixelDraw>();
+        for (int epoch = 0; epoch < 4; epoch++)
+        {
+            var (samples, draws) = Read(loader.Epoch(epoch), batch => (batch.SampleIndices.ToArray(), batch.Images.ToArray().Select(image => image.Pixels).ToArray())).Single();
+            var expected = Read(inOrder.Epoch(epoch), batch => batch.Images.ToArray().Select(image => image.Pixels).ToArray()).Single();
+            Assert.That(draws, Is.EqualTo(samples.Select(sample => expected[sample])));
+            seen.UnionWith(draws);
+        }
+        Assert.That(seen, Has.Some.Property("Jitter").True.And.Some.Property("Jitter").False);
+        using var evaluation = new BatchLoader(data, Tokenizer, options with { Training = false });
+        Assert.That(Read(evaluation.Epoch(0), batch => batch.Images.ToArray()).Single().Select(image => image.Pixels), Is.All.EqualTo(default(PixelDraw)));
+    }
+
     private static LoaderOptions Training(int batchSize) => new() { BatchSize = batchSize, ContextLength = Context, Training = true, Seed = 1, Workers = 2 };
 
     private static NUnit.Framework.Constraints.IResolveConstraint ThrowsInvalidData(string place, string what) =>

@@ -54,8 +54,68 @@ public sealed class CsvDatasetTests
     public void Finds_images_under_another_root_and_by_full_path()
     {
         string csv = _folder.Write("lists/train.csv", $"image_path,caption\nc.png,three\n{_folder.At("a.png")},one\n");
-        var data = CsvDataset.Load(csv, _folder.At("sub"));
+        var options = new CsvOptions { ImageRoot = _folder.At("sub") };
+        var data = CsvDataset.Load(csv, options with { AllowOutside = true });
         Assert.That(data.Samples.Select(sample => sample.Path), Is.EqualTo(new[] { _folder.At("sub/c.png"), _folder.At("a.png") }));
+        var inside = CsvDataset.Load(csv, options);
+        Assert.That(inside.Samples.Select(sample => sample.Path), Is.EqualTo(new[] { _folder.At("sub/c.png") }));
+        Assert.That(inside.Skipped.Single().Line, Is.EqualTo(3));
+    }
+
+    [TestCase("../a.png")]
+    [TestCase("lists/../../a.png")]
+    [TestCase("/etc/passwd")]
+    public void A_path_that_leaves_the_root_is_refused_with_its_line(string path)
+    {
+        _folder.Write("root/b.png", "x");
+        string csv = _folder.Write("train.csv", $"image_path,caption\nb.png,two\n{path},one\nsub/../b.png,inside\n");
+        var data = CsvDataset.Load(csv, _folder.At("root"));
+        Assert.That(data.Rows.Select(row => row.Caption), Is.EqualTo(new[] { "two", "inside" }));
+        Assert.That(data.Samples, Has.Count.EqualTo(1));
+        Assert.That(data.Skipped.Single(), Has.Property("Line").EqualTo(3).And.Property("Reason").Contains("--allow-outside"));
+        Assert.That(() => CsvDataset.Load(csv, _folder.At("root"), strict: true), Throws.TypeOf<InvalidDataException>().With.Message.Contains("line 3").And.Message.Contains("outside"));
+    }
+
+    [Test]
+    public void Rows_that_cannot_be_used_are_skipped_and_listed_with_their_lines()
+    {
+        byte[] text = [.. "image_path,caption\r\na.png,one\r\n,two\r\na.png,x,y\r\nb.png\r\na.png,5\" wide\r\na.png,\"one\" or two\r\na.png,nul"u8, 0, .. "\r\na.png,"u8, 0xED, 0xA0, 0x80, .. "\r\nb.png,good\r\n"u8];
+        var data = CsvDataset.Load(_folder.Write("train.csv", text));
+        Assert.That(data.Rows, Is.EqualTo(new CsvRow[] { new(0, "one", 2), new(1, "good", 10) }));
+        Assert.That(data.Skipped.Select(row => row.Line), Is.EqualTo(new[] { 3, 4, 5, 6, 7, 8, 9 }));
+        string[] reasons = ["is empty", "fields", "fields", "quote inside", "after the closing quote", "NUL", "surrogate"];
+        for (int i = 0; i < reasons.Length; i++) Assert.That(data.Skipped[i].Reason, Does.Contain(reasons[i]));
+        Assert.That(() => CsvDataset.Load(_folder.At("train.csv"), strict: true), Throws.TypeOf<InvalidDataException>().With.Message.Contains("line 3"));
+    }
+
+    [TestCase('\t')]
+    [TestCase(';')]
+    public void Another_separator_may_be_given_and_is_suggested(char separator)
+    {
+        string csv = _folder.Write("train.csv", "image_path,caption\na.png,one, two\n".Replace("h,c", $"h{separator}c").Replace("g,o", $"g{separator}o"));
+        Assert.That(CsvDataset.Load(csv, new CsvOptions { Separator = separator }).Rows.Single().Caption, Is.EqualTo("one, two"));
+        Assert.That(() => CsvDataset.Load(csv), Throws.TypeOf<InvalidDataException>().With.Message.Contains("--csv-separator"));
+    }
+
+    /// <summary>Texts fill several blocks of memory, and the index of paths grows.</summary>
+    [Test]
+    public void Many_rows_keep_their_texts_and_samples()
+    {
+        const int Rows = 30_000;
+        string filler = new('x', 400);
+        string csv = _folder.Write("train.csv", "image_path,caption\n" + string.Concat(Enumerable.Range(0, Rows).Select(i => $"sub/c.png,é {i} {filler}\nfar/{i % 20_000}.png,{i}\n")));
+        Directory.CreateDirectory(_folder.At("far"));
+        for (int i = 0; i < CsvDataset.LookedAtFirst; i++) File.WriteAllBytes(_folder.At($"far/{i}.png"), []);
+        var data = CsvDataset.Load(csv);
+        // Files are looked for only among the first ten thousand; the last of these is one that was made for the test.
+        Assert.That(data.Samples, Has.Count.EqualTo(1 + 20_000));
+        Assert.That(data.Samples[0].Rows, Has.Count.EqualTo(Rows));
+        foreach (int i in new[] { 0, 1, 10_239, 29_999 })
+        {
+            Assert.That(data.Rows[2 * i], Is.EqualTo(new CsvRow(0, $"é {i} {filler}", 2 + 2 * i)));
+            Assert.That(data.Rows[2 * i + 1], Is.EqualTo(new CsvRow(1 + i % 20_000, $"{i}", 3 + 2 * i)));
+            Assert.That(data.Samples[1 + i % 20_000].Path, Is.EqualTo(_folder.At($"far/{i % 20_000}.png")));
+        }
     }
 
     [Test]
@@ -96,20 +156,17 @@ public sealed class CsvDatasetTests
     [TestCase("image_path,text,id\na.png,b,c\n", "no column 'caption'; its columns are image_path, text, id")]
     [TestCase("filepath,caption\na.png,b\n", "no column 'image_path'")]
     [TestCase("image_path,caption,caption\na.png,b,c\n", "more than one column 'caption'")]
-    [TestCase("image_path,caption\na.png,one\n,two\n", "line 3: image_path is empty")]
-    [TestCase("image_path,caption\na.png,one\n  ,two\n", "line 3: image_path is empty")]
-    [TestCase("image_path,caption\na.png,a cat, a dog\n", "line 2) has 3 fields but 2")]
-    [TestCase("image_path,caption\na.png,one\n\nb.png\n", "line 4) has 1 fields but 2")]
-    [TestCase("image_path,caption\na.png,one\nb.png,5\" wide\n", "line 3): a quote inside")]
-    [TestCase("image_path,caption\na.png,one\nb.png,\"never closed\na.png,x\n", "line 3): a quoted field that is never closed")]
-    [TestCase("image_path,caption\na.png,\"one\" or two\n", "line 2): text after the closing quote")]
+    [TestCase("image_path,caption\n,two\n", "none of its 1 rows can be used; the first, line 2: The field image_path is empty")]
+    [TestCase("image_path,caption\na.png,a cat, a dog\n", "line 2: It has more or fewer fields")]
+    [TestCase("image_path,caption\nb.png,5\" wide\n", "line 2: It has a quote inside")]
+    [TestCase("image_path,caption\na.png,one\nb.png,\"never closed\na.png,x\n", "line 3: a quoted field is never closed")]
     public void Bad_content_is_one_line_with_file_and_place(string text, string message) =>
         Assert.That(
             () => Load(text),
             Throws.TypeOf<InvalidDataException>().With.Message.Contains(_folder.At("train.csv")).And.Message.Contains(message).And.Message.Not.Contains("\n"));
 
     [Test]
-    public void Text_that_is_not_utf8_is_an_error()
+    public void A_file_whose_text_is_not_utf8_is_an_error()
     {
         string csv = _folder.Write("train.csv", [.. "image_path,caption\na.png,caf"u8, 0xE9, (byte)'\n']);
         Assert.That(() => CsvDataset.Load(csv), Throws.TypeOf<InvalidDataException>().With.Message.Contains(csv).And.Message.Contains("UTF-8"));

@@ -13,6 +13,34 @@ public sealed class ImageDecoderTests
 
     private static IEnumerable<string> GoldenImages() => Directory.EnumerateFiles(Path.Combine(Golden, "pixels")).Select(path => Path.GetFileName(path)!).Order(StringComparer.Ordinal);
 
+    /// <summary>A few bytes that claim 900 million pixels are refused before there is memory for them.</summary>
+    [Test]
+    public void An_image_of_too_many_pixels_is_refused_before_it_is_decoded()
+    {
+        using var folder = new TemporaryFolder();
+        byte[] png = File.ReadAllBytes(folder.WriteImage("bomb.png", 1, 1));
+        // The header's width and height, and its checksum: PNG specification, 11.2.2 and 5.5.
+        const int Chunk = 12, Width = 16, Height = 20, Checksum = 29;
+        System.Buffers.Binary.BinaryPrimitives.WriteInt32BigEndian(png.AsSpan(Width), 30_000);
+        System.Buffers.Binary.BinaryPrimitives.WriteInt32BigEndian(png.AsSpan(Height), 30_000);
+        System.Buffers.Binary.BinaryPrimitives.WriteUInt32BigEndian(png.AsSpan(Checksum), Crc32(png.AsSpan(Chunk, Checksum - Chunk)));
+        string path = folder.Write("bomb.png", png);
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        Assert.That(() => ImageDecoder.Decode(path), Throws.TypeOf<InvalidDataException>().With.Message.Contains("30000 x 30000 pixels, more than the limit of 178,956,970"));
+        Assert.That(GC.GetAllocatedBytesForCurrentThread() - before, Is.LessThan(1 << 20));
+
+        static uint Crc32(ReadOnlySpan<byte> data)
+        {
+            uint crc = uint.MaxValue;
+            foreach (byte value in data)
+            {
+                crc ^= value;
+                for (int bit = 0; bit < 8; bit++) crc = (crc >> 1) ^ ((crc & 1) * 0xEDB88320);
+            }
+            return ~crc;
+        }
+    }
+
     [Test]
     public void There_are_eighteen_golden_images() => Assert.That(GoldenImages().Count(), Is.EqualTo(18));
 

@@ -29,6 +29,24 @@ public sealed class ModifiedResNetTests
         static float Fresh(string name) => name.EndsWith("mean", StringComparison.Ordinal) ? 0 : 1;
     }
 
+    /// <summary>What open_clip's --lock-image does: a frozen tower's batch norms are constants.</summary>
+    [Test]
+    public void A_locked_tower_trains_by_its_running_statistics_and_leaves_them()
+    {
+        using var device = Device.Open("cpu", 2);
+        using var model = new ClipModel(device, Config, frozen: FrozenParts.Image);
+        Initialization.Apply(model.Parameters, Config, InitializationScheme.TransformerScaled, seed: 1);
+        foreach (string name in model.Statistics.Names) model.Statistics[name].Upload([.. Enumerable.Range(0, (int)model.Statistics[name].Elements).Select(i => 1 + 0.01f * i)]);
+        var before = model.Statistics.Names.ToDictionary(name => name, name => model.Statistics[name].ToArray());
+        using var tape = new Tape(device);
+        var pixels = tape.Input(Pixels(), Batch, 3, Size, Size);
+        float[] evaluated = model.EncodeImage(tape, pixels).ToArray(), trained = model.EncodeImage(tape, pixels, training: true).ToArray();
+        model.CountBatch();
+        Numbers.AssertSameBits(trained, evaluated, "embeddings");
+        foreach (var (name, values) in before) Numbers.AssertSameBits(model.Statistics[name].ToArray(), values, name);
+        Assert.That(model.Statistics.BatchesTracked.Values, Is.All.Zero);
+    }
+
     [Test]
     public void In_evaluation_an_image_does_not_depend_on_its_batch()
     {

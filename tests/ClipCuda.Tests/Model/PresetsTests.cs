@@ -27,6 +27,18 @@ public sealed class PresetsTests
         Assert.That(count, Is.EqualTo(openClip - 2 * width - 3L * width * layers - 3L * textWidth * textLayers));
     }
 
+    /// <summary>As OpenAI built them nothing is less: the count that open_clip reports, and what it calls NAME-quickgelu.</summary>
+    [TestCase("ViT-B-32-quickgelu", 151_277_313)]
+    [TestCase("ViT-B-16-quickgelu", 149_620_737)]
+    [TestCase("ViT-L-14-quickgelu", 427_616_513)]
+    [TestCase("ViT-L-14-336-quickgelu", 427_944_193)]
+    public void OpenAIs_transformers_have_the_published_number_of_parameters(string name, long openClip)
+    {
+        var config = Presets.Find(name).Config;
+        Assert.That((config.Vision.LnPre, config.QuickGelu, config.QkvBias), Is.EqualTo((true, true, true)));
+        Assert.That(ParameterNames.Of(config, WeightDecayScope.All).Sum(spec => spec.Shape.Aggregate(1L, (product, extent) => product * extent)), Is.EqualTo(openClip));
+    }
+
     /// <summary>The parameter counts that open_clip reports (docs/model_profile.csv, in millions: 102.01, 119.69, 178.3, 290.98, 623.26).</summary>
     [TestCase("RN50", 102_007_137)]
     [TestCase("RN101", 119_688_033)]
@@ -65,5 +77,5 @@ public sealed class PresetsTests
     [Test]
     public void An_unknown_name_lists_those_there_are() =>
         Assert.That(() => Presets.Find("RN51"), Throws.ArgumentException.With.Message.EqualTo(
-            "There is no model 'RN51'; there are emoji-small, ViT-B/32, ViT-B/16, ViT-L/14, ViT-L/14@336, RN50, RN101, RN50x4, RN50x16, RN50x64, and configuration files by path (.json)."));
+            "There is no model 'RN51'; there are emoji-small, ViT-B/32, ViT-B/16, ViT-L/14, ViT-L/14@336, ViT-B/32-quickgelu, ViT-B/16-quickgelu, ViT-L/14-quickgelu, ViT-L/14@336-quickgelu, RN50, RN101, RN50x4, RN50x16, RN50x64, and configuration files by path (.json)."));
 }

@@ -150,7 +150,12 @@ public sealed class FaultTests
         var options = _run.Options(name);
         return options with
         {
-            Device = "cuda", BatchSize = TinyRun.TrainImages, Epochs = 2, ValCsv = null, Workers = 0, Model = options.Model with { Text = options.Model.Text with { Width = 4 } },
+            Device = "cuda",
+            BatchSize = TinyRun.TrainImages,
+            Epochs = 2,
+            ValCsv = null,
+            Workers = 0,
+            Model = options.Model with { Text = options.Model.Text with { Width = 4 } },
         };
     }
 

@@ -18,14 +18,14 @@ public sealed class MetricsFileTests
         using var reader = new StreamReader(new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite));
         string[][] rows = [.. reader.ReadToEnd().TrimEnd('\n').Split('\n').Select(line => line.Split(','))];
         Assert.That(rows, Has.Length.EqualTo(4));
-        Assert.That(rows[0][..8], Is.EqualTo(new[] { "epoch", "step", "loss", "lr", "logit_scale", "grad_norm", "samples_per_second", "data_wait" }));
-        Assert.That(rows[0][8..], Is.All.StartsWith("val_"));
-        Assert.That(rows[1][..8], Is.EqualTo(new[] { "1", "10", "4.75", "0.0005", "14.2857", "2.5", "256.000", "0.012500" }));
-        Assert.That(rows[1][8..], Has.Length.EqualTo(rows[0].Length - 8).And.All.Empty);
+        Assert.That(rows[0][..9], Is.EqualTo(new[] { "epoch", "step", "loss", "lr", "logit_scale", "grad_norm", "samples_per_second", "data_wait", "data_wait_share" }));
+        Assert.That(rows[0][9..], Is.All.StartsWith("val_"));
+        Assert.That(rows[1][..9], Is.EqualTo(new[] { "1", "10", "4.75", "0.0005", "14.2857", "2.5", "256.000", "0.012500", "0.0250" }));
+        Assert.That(rows[1][9..], Has.Length.EqualTo(rows[0].Length - 9).And.All.Empty);
         Assert.That(rows[2][..2], Is.EqualTo(new[] { "1", "24" }));
-        Assert.That(rows[2][2..8], Is.All.Empty);
-        Assert.That(rows[2][8..], Is.EqualTo(new[] { "3.25", "0.125", "0.25", "0.5", "33.5", "12", "0.0625", "0.375", "0.75", "44.25", "9.5", "", "" }));
-        Assert.That(rows[3], Is.EqualTo((string[])["1", "24", .. Enumerable.Repeat("", 17), "0.625", "0.875"]));
+        Assert.That(rows[2][2..9], Is.All.Empty);
+        Assert.That(rows[2][9..], Is.EqualTo(new[] { "3.25", "0.125", "0.25", "0.5", "33.5", "12", "0.0625", "0.375", "0.75", "44.25", "9.5", "", "" }));
+        Assert.That(rows[3], Is.EqualTo((string[])["1", "24", .. Enumerable.Repeat("", 18), "0.625", "0.875"]));
     }
 
     [TestCase(1, false, "header,1a,1b")]

@@ -182,7 +182,7 @@ public sealed class TrainerResumeTests
         var options = _run.Options("run") with { Mode = RunMode.Resume };
         Assert.That(() => TinyRun.Train(options with { BatchSize = 6 }), Throws.ArgumentException.With.Message.Contains("the batch size was 8 and is 6"));
         Assert.That(() => TinyRun.Train(options with { Seed = 3 }), Throws.ArgumentException.With.Message.Contains("--seed was 42 and is 3"));
-        Assert.That(() => TinyRun.Train(options with { TrainCsv = _run.ValCsv }), Throws.ArgumentException.With.Message.Contains("the number of samples was 24 and is 10"));
+        Assert.That(() => TinyRun.Train(options with { TrainData = _run.ValCsv }), Throws.ArgumentException.With.Message.Contains("the number of samples was 24 and is 10"));
         Assert.That(() => TinyRun.Train(options with { Model = options.Model with { EmbedDim = 8 } }), Throws.TypeOf<InvalidDataException>().With.Message.Contains("embed_dim 16 (the model: 8)"));
     }
 

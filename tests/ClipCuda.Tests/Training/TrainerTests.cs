@@ -103,7 +103,7 @@ public sealed class TrainerTests
         Assert.That(free - locked, Is.GreaterThan(3 * 4 * image));
         Assert.That(locked - both, Is.GreaterThan(3 * 4 * 49408L * options.Model.Text.Width));
 
-        static long Bytes(TrainingOptions options) => new MemoryEstimate(options, CsvDataset.Load(options.TrainCsv, options.ImageRoot), null).DeviceBytes(8);
+        static long Bytes(TrainingOptions options) => new MemoryEstimate(options, (72, 72)).DeviceBytes(8);
     }
 
     [Test]
@@ -234,7 +234,7 @@ public sealed class TrainerTests
         _run.Folder.WriteImage("good2.png", 20, 30, green: 200);
         _run.Folder.Write("damaged.png", "no image");
         string csv = _run.Folder.Write("own.csv", "image_path,caption\ngood1.png,red\nmissing.png,gone\ndamaged.png,broken\ngood2.png,green\n");
-        var options = _run.Options("run") with { TrainCsv = csv, ValCsv = csv, ImageRoot = null, BatchSize = 2, Epochs = 1 };
+        var options = _run.Options("run") with { TrainData = csv, ValCsv = csv, ImageRoot = null, BatchSize = 2, Epochs = 1 };
         var (summary, progress) = TinyRun.Train(options);
         Assert.That(progress.Notes, Has.Some.Contains("line 3").And.Some.Contains("missing.png").And.Some.Contains("damaged.png"));
         Assert.That(progress.Notes, Has.Some.Match("2 images of .* skipped"));
@@ -258,7 +258,7 @@ public sealed class TrainerTests
         Assert.That(
             () => new Trainer(options with { Model = options.Model with { Text = options.Model.Text with { VocabSize = 1000 } } }, new RecordedProgress()),
             Throws.ArgumentException.With.Message.Contains("--vocab-size 49408"));
-        Assert.That(() => new Trainer(options with { TrainCsv = "nowhere.csv" }, new RecordedProgress()), Throws.TypeOf<FileNotFoundException>());
+        Assert.That(() => new Trainer(options with { TrainData = "nowhere.csv" }, new RecordedProgress()), Throws.TypeOf<FileNotFoundException>());
         Assert.That(Directory.Exists(_run.Folder.At("run")), Is.False);
         _run.Folder.Write("run/params.txt", "old");
         Assert.That(() => new Trainer(options, new RecordedProgress()), Throws.InstanceOf<IOException>().With.Message.Contains("exists already"));

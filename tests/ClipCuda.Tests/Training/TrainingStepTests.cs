@@ -83,8 +83,11 @@ public sealed class TrainingStepTests
         {
             for (int i = 0; i < 4; i++) Run(step, seed: i);
             long allocations = _device.Allocations;
+            long managed = GC.GetAllocatedBytesForCurrentThread();
             for (int i = 4; i < 12; i++) Run(step, seed: i);
+            managed = (GC.GetAllocatedBytesForCurrentThread() - managed) / 8;
             Assert.That(_device.Allocations, Is.EqualTo(allocations));
+            Assert.That(managed, Is.LessThan(64 << 10), "bytes of managed memory a step, the test's own pictures and captions among them");
         }
         Assert.That(_device.LiveBuffers, Is.Zero);
     }

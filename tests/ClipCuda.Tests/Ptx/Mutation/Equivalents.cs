@@ -25,6 +25,8 @@ internal static class Equivalents
         (@"patchembedding", @"^for \(int i = threadIdx\.x; i < 3 \* area; i \+= 128\) out\[i\] = 0", @"mov\.b32 0 → 1", "the bits of 1 are the float 1.4e-45, which the GEMM multiplies by weights: the class token's row changes by less than its last bit"),
         (@"positions", @"^if \(c >= width\) return 0", @"mov\.f32 0 → 1", "nobody uses what columns beyond the width return"),
 
+        (@"tokenembedding_backward_partial .*tokenembedding\.cu", @"^if \(first == last\) return", "^guarded bra dropped", "sums of chunks that nobody owns are 0, and nobody reads them"),
+
         // A second barrier behind the last use.
         (@"reduce\.cuh", "^__syncthreads", "bar.sync dropped", "it lets `scratch` be used again, and no block of this kernel sums twice"),
         (@"reduce\.cuh", @"^for \(int warp = 0", @"add\.rn\.f32 → sub", "the first addition, to 0 or of 0: x − 0 = x + 0"),

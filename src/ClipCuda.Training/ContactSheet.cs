@@ -2,13 +2,20 @@ using ClipCuda.Data;
 using ClipCuda.Model;
 using SkiaSharp;
 
-namespace ClipCuda.Cli;
+namespace ClipCuda.Training;
+
+/// <summary>A line of text below an image, with a bar behind it.</summary>
+/// <param name="Share">How long the bar is, from 0 to 1.</param>
+/// <param name="Right">Whether it is known to be right (green bar and text) or wrong (red); null if neither.</param>
+public sealed record SheetLine(string Text, double Share, bool? Right = null);
+
+/// <summary>An image file with the lines below it, at least one.</summary>
+public sealed record SheetImage(string Path, IReadOnlyList<SheetLine> Lines);
 
 /// <summary>
-/// Draws classified images as a grid into a PNG file: each with its file's name and its classes, a bar as long as the probability behind each.
-/// The likeliest class is green if it is known to be right, red if it is known to be wrong.
+/// Draws images as a grid into a PNG file: each with its file's name and lines of text, a bar as long as its share behind each.
 /// </summary>
-internal static class ContactSheet
+public static class ContactSheet
 {
     // Pixels. A cell is an image's square with lines of text below it.
     private const int Margin = 24, Gap = 16, CellWidth = 200, Picture = 168, Inset = (CellWidth - Picture) / 2, NameHeight = 22, LineHeight = 22, HeaderHeight = 62;
@@ -16,12 +23,13 @@ internal static class ContactSheet
 
     private static readonly SKColor Background = new(0xF4, 0xF5, 0xF7), Card = SKColors.White, Ink = new(0x1F, 0x24, 0x2B), Faint = new(0x6B, 0x74, 0x80);
     private static readonly SKColor Bar = new(0xD6, 0xE4, 0xFA), RightBar = new(0xC4, 0xEB, 0xCD), WrongBar = new(0xFA, 0xD3, 0xCF);
+    private static readonly SKColor RightInk = new(0x1A, 0x7F, 0x37), WrongInk = new(0xB4, 0x2B, 0x20);
 
     /// <exception cref="IOException">The file cannot be written.</exception>
-    public static void Write(string path, string title, string subtitle, IReadOnlyList<ClassifiedImage> images)
+    public static void Write(string path, string title, string subtitle, IReadOnlyList<SheetImage> images)
     {
         int columns = Math.Clamp((int)Math.Ceiling(Math.Sqrt(images.Count)), LeastColumns, MostColumns), rows = (images.Count + columns - 1) / columns;
-        int cellHeight = Picture + 2 * Inset + NameHeight + LineHeight * images.Max(image => image.Predictions.Count) + 4;
+        int cellHeight = Picture + 2 * Inset + NameHeight + LineHeight * images.Max(image => image.Lines.Count) + 4;
         var size = new SKImageInfo(
             2 * Margin + columns * (CellWidth + Gap) - Gap, 2 * Margin + HeaderHeight + rows * (cellHeight + Gap) - Gap, SKColorType.Rgba8888, SKAlphaType.Opaque);
         using var font = SKTypeface.FromFile(Path.Combine(DataFolder.Find(), DataFolder.Font)) ?? throw new InvalidDataException($"'{DataFolder.Font}' in the data folder is no font; restore it.");
@@ -41,23 +49,23 @@ internal static class ContactSheet
     {
         private const string Ellipsis = "…";
 
-        public void Cell(ClassifiedImage image, int x, int y, int height)
+        public void Cell(SheetImage image, int x, int y, int height)
         {
             using (var card = new SKPaint { Color = Card, IsAntialias = true }) canvas.DrawRoundRect(x, y, CellWidth, height, 8, 8, card);
             Image(image.Path, new SKRect(x + Inset, y + Inset, x + Inset + Picture, y + Inset + Picture));
             int top = y + 2 * Inset + Picture - 6;
             Text(Path.GetFileName(image.Path), x + Inset, top + 14, Picture, 12, Faint);
             top += NameHeight;
-            foreach (var prediction in image.Predictions)
+            foreach (var line in image.Lines)
             {
-                bool first = ReferenceEquals(prediction, image.Predictions[0]);
-                var color = first && image.Right is { } right ? right ? RightBar : WrongBar : Bar;
+                bool first = ReferenceEquals(line, image.Lines[0]);
+                var color = line.Right is { } right ? right ? RightBar : WrongBar : Bar;
                 using (var bar = new SKPaint { Color = color, IsAntialias = true })
-                    canvas.DrawRoundRect(x + Inset - 4, top, Math.Max(4, (float)prediction.Probability * (Picture + 8)), LineHeight - 4, 3, 3, bar);
-                string percent = $"{prediction.Probability:0 %}";
+                    canvas.DrawRoundRect(x + Inset - 4, top, Math.Max(4, (float)line.Share * (Picture + 8)), LineHeight - 4, 3, 3, bar);
+                string percent = $"{line.Share:0 %}";
                 float percentWidth = Width(percent, 13);
                 Text(percent, x + Inset + Picture - percentWidth, top + 14, percentWidth + 1, 13, first ? Ink : Faint);
-                Text(prediction.Class, x + Inset, top + 14, Picture - percentWidth - 8, 13, first ? Ink : Faint);
+                Text(line.Text, x + Inset, top + 14, Picture - percentWidth - 8, 13, line.Right is { } mark ? mark ? RightInk : WrongInk : first ? Ink : Faint);
                 top += LineHeight;
             }
         }

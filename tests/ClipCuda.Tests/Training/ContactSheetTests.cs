@@ -1,8 +1,9 @@
 using ClipCuda.Cli;
 using ClipCuda.Tests.Data;
+using ClipCuda.Training;
 using SkiaSharp;
 
-namespace ClipCuda.Tests.Cli;
+namespace ClipCuda.Tests.Training;
 
 public sealed class ContactSheetTests
 {
@@ -63,7 +64,7 @@ public sealed class ContactSheetTests
     private SKBitmap Draw(IReadOnlyList<ClassifiedImage> images)
     {
         _sheet = _folder.At("sheet.png");
-        ContactSheet.Write(_sheet, "HHHHHHHHHHHH", "a checkpoint", images);
+        ContactSheet.Write(_sheet, "HHHHHHHHHHHH", "a checkpoint", [.. images.Select(image => image.OnSheet())]);
         return SKBitmap.Decode(_sheet);
     }
 

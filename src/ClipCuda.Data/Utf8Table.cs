@@ -1,0 +1,86 @@
+using System.Text;
+
+namespace ClipCuda.Data;
+
+/// <summary>
+/// Many short texts as UTF-8, one behind the other in blocks of memory: eight bytes a text beside its own. Blocks are never copied, so that
+/// growing takes no second room.
+/// </summary>
+internal sealed class Utf8Table
+{
+    /// <summary>The longest text there is room for, in bytes.</summary>
+    public const int MostBytes = 1 << 20;
+
+    private const int BlockBytes = 4 << 20, LengthBits = 21;
+
+    private readonly List<byte[]> _blocks = [];
+    private readonly List<ulong> _places = []; // where it starts, counted over all blocks, and its length
+    private int _used = BlockBytes;
+
+    public int Count => _places.Count;
+
+    public ReadOnlySpan<byte> this[int index]
+    {
+        get
+        {
+            ulong place = _places[index];
+            long start = (long)(place >> LengthBits);
+            return _blocks[(int)(start / BlockBytes)].AsSpan((int)(start % BlockBytes), (int)(place & ((1 << LengthBits) - 1)));
+        }
+    }
+
+    public string Text(int index) => Encoding.UTF8.GetString(this[index]);
+
+    /// <param name="text">At most <see cref="MostBytes"/>.</param>
+    public void Add(ReadOnlySpan<byte> text)
+    {
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(text.Length, MostBytes, nameof(text));
+        if (_used + text.Length > BlockBytes)
+        {
+            _blocks.Add(GC.AllocateUninitializedArray<byte>(BlockBytes));
+            _used = 0;
+        }
+        text.CopyTo(_blocks[^1].AsSpan(_used));
+        _places.Add(((ulong)(_blocks.Count - 1) * BlockBytes + (ulong)_used) << LengthBits | (uint)text.Length);
+        _used += text.Length;
+    }
+}
+
+/// <summary>The distinct texts of a <see cref="Utf8Table"/>: finds a text's index, or gives it the next. Open addressing over hashes.</summary>
+internal sealed class Utf8Index(Utf8Table texts)
+{
+    private int[] _slots = new int[1024]; // index + 1; 0 for none
+    private readonly List<int> _hashes = [];
+
+    /// <summary>Returns the text's index, and whether it was new and has been added.</summary>
+    public (int Index, bool IsNew) Find(ReadOnlySpan<byte> text)
+    {
+        var hasher = new HashCode();
+        hasher.AddBytes(text);
+        int hash = hasher.ToHashCode();
+        int slot = SlotOf(hash);
+        for (; _slots[slot] != 0; slot = (slot + 1) & (_slots.Length - 1))
+        {
+            int index = _slots[slot] - 1;
+            if (_hashes[index] == hash && texts[index].SequenceEqual(text)) return (index, false);
+        }
+        texts.Add(text);
+        _hashes.Add(hash);
+        _slots[slot] = _hashes.Count;
+        if (_hashes.Count * 2 > _slots.Length) Grow();
+        return (_hashes.Count - 1, true);
+    }
+
+    private int SlotOf(int hash) => hash & (_slots.Length - 1);
+
+    private void Grow()
+    {
+        _slots = new int[_slots.Length * 2];
+        for (int index = 0; index < _hashes.Count; index++)
+        {
+            int slot = SlotOf(_hashes[index]);
+            while (_slots[slot] != 0) slot = (slot + 1) & (_slots.Length - 1);
+            _slots[slot] = index + 1;
+        }
+    }
+}
