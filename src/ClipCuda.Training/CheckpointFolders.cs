@@ -50,7 +50,7 @@ public sealed class CheckpointFolders(string folder, int keep = 1)
     {
         if (!Directory.Exists(folder)) return;
         foreach (string path in Directory.GetDirectories(folder).Where(IsLeftover)) Directory.Delete(path, recursive: true);
-        foreach (string path in Directory.GetFiles(folder, "*.tmp")) File.Delete(path);
+        foreach (string path in Directory.GetFiles(folder, "*.tmp", SearchOption.AllDirectories)) File.Delete(path);
         if (checkpoint is null) return;
         long last = TrainingState.Read(checkpoint).Step;
         foreach (var (path, state) in Resumable(folder).Select(path => (Path: path, State: TrainingState.Read(path))).Where(c => c.State.Step <= last).OrderBy(c => c.State.Step))
@@ -85,23 +85,29 @@ public sealed class CheckpointFolders(string folder, int keep = 1)
         _kept.Add(path);
         MoveLatest();
         Score(path, score);
-        foreach (string old in _kept.SkipLast(keep).Where(old => old != Best).ToArray())
-        {
-            _kept.Remove(old);
-            Delete(old);
-        }
+        DeleteReplaced();
     }
 
-    /// <summary>Gives the last checkpoint the state it has now, such as the score of an evaluation that was due when it was saved.</summary>
+    /// <summary>Gives the last checkpoint the state it has now, with the score of the evaluation that was due when it was saved.</summary>
     public void UpdateLast(TrainingState state)
     {
         state.Write(Last!);
         Score(Last!, state.Score);
+        DeleteReplaced();
     }
 
     private void Score(string path, double? score)
     {
         if (score > _bestScore) (Best, _bestScore) = (path, score.Value);
+    }
+
+    private void DeleteReplaced()
+    {
+        foreach (string old in _kept.SkipLast(keep).Where(old => old != Best).ToArray())
+        {
+            _kept.Remove(old);
+            Delete(old);
+        }
     }
 
     private void MoveLatest() => AtomicFile.Write(Path.Combine(folder, LatestFile), stream => stream.Write(System.Text.Encoding.UTF8.GetBytes(Path.GetFileName(Last!) + "\n")));

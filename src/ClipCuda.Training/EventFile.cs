@@ -12,7 +12,7 @@ namespace ClipCuda.Training;
 public sealed class EventFile : IDisposable
 {
     // Field numbers of the messages.
-    private const int EventWallTime = 1, EventStep = 2, EventFileVersion = 3, EventSummary = 5, SummaryValue = 1, ValueTag = 1, ValueSimple = 2, ValueImage = 4;
+    private const int EventWallTime = 1, EventStep = 2, EventFileVersion = 3, EventSummary = 5, EventSession = 7, SessionStatus = 1, SessionStart = 1, SummaryValue = 1, ValueTag = 1, ValueSimple = 2, ValueImage = 4;
     private const int ImageHeight = 1, ImageWidth = 2, ImageColours = 3, ImageBytes = 4, Rgba = 4;
 
     private readonly FileStream _file;
@@ -31,6 +31,18 @@ public sealed class EventFile : IDisposable
     }
 
     public string Path { get; }
+
+    /// <summary>Says that a run goes on: TensorBoard forgets what files before this one hold of that step and later ones, which come again.</summary>
+    public void Restart(long step) => Write(message =>
+    {
+        message.WriteTag(EventStep, WireFormat.WireType.Varint);
+        message.WriteInt64(step);
+        Nested(message, EventSession, session =>
+        {
+            session.WriteTag(SessionStatus, WireFormat.WireType.Varint);
+            session.WriteEnum(SessionStart);
+        });
+    });
 
     /// <summary>Adds numbers of one step.</summary>
     public void Add(long step, params ReadOnlySpan<(string Tag, double Value)> scalars)

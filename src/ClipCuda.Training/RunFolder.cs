@@ -116,9 +116,14 @@ public sealed class RunFolder : IDisposable
             Directory.CreateDirectory(System.IO.Path.Combine(path, CheckpointsFolder));
             AtomicFile.Write(System.IO.Path.Combine(path, SettingsFile), stream => stream.Write(new UTF8Encoding(false).GetBytes(Format(options))));
             if (options.Config is { } config) WriteConfig(System.IO.Path.Combine(path, ConfigFile), config);
-            MetricsFile.Cut(System.IO.Path.Combine(path, "metrics.csv"), checkpoint is null ? null : TrainingState.Read(checkpoint));
+            var state = checkpoint is null ? null : TrainingState.Read(checkpoint);
+            MetricsFile.Cut(System.IO.Path.Combine(path, "metrics.csv"), state);
             var run = new RunFolder(path, held, options.Keep);
-            if (options.Mode == RunMode.Resume) run.Checkpoints.Continue(checkpoint);
+            if (options.Mode == RunMode.Resume)
+            {
+                run.Checkpoints.Continue(checkpoint);
+                run.Events.Restart((state?.Step ?? 0) + 1);
+            }
             return run;
         }
         catch (Exception e)

@@ -7,7 +7,8 @@ internal sealed class TimeBudget(TimeSpan? limit, TimeProvider clock)
     /// <summary>What is done next may take so much longer than anything before it.</summary>
     private const double Margin = 1.5;
 
-    private static readonly TimeSpan Reserve = TimeSpan.FromSeconds(1);
+    /// <summary>For what comes after the last checkpoint: the report's pictures.</summary>
+    private static readonly TimeSpan Reserve = TimeSpan.FromSeconds(5);
 
     private readonly long _began = clock.GetTimestamp();
 

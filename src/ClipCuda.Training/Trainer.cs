@@ -234,7 +234,7 @@ public sealed class Trainer : IDisposable
             _folder.Log.Step(report, IsShown(report));
             _progress.Step(report);
             if (_notFinite.Add(report.Step, result.NotFinite) is { } skipped) Note(skipped);
-            _state = _state with { Step = report.Step, SkippedSteps = _notFinite.Total, SkippedInARow = _notFinite.InARow, EvaluationDue = IsEvaluationDue(report.Step), Score = null };
+            _state = _state with { Step = report.Step, OptimizerSteps = _step.Optimizer.StepCount, SkippedSteps = _notFinite.Total, SkippedInARow = _notFinite.InARow, EvaluationDue = IsEvaluationDue(report.Step), Score = null };
             _inStep = false;
             if (!EndStep(stop)) return false;
             (began, waited) = (Stopwatch.GetTimestamp(), _train.Waited);
@@ -247,10 +247,12 @@ public sealed class Trainer : IDisposable
     private bool EndStep(CancellationToken stop)
     {
         _writer!.ThrowIfFailed();
-        bool last = _state.Step == _learningRates.Steps;
+        bool last = _state.Step == _learningRates.Steps, isSaveDue = last || IsSaveDue();
         if (stop.IsCancellationRequested) SaveAndStop(stop);
         if (_state.EvaluationDue)
         {
+            // First, because an evaluation may take long, and the process may not live to its end.
+            if (isSaveDue) Save();
             if (!_time.Allows(_longestEvaluation, SaveTime))
             {
                 Save();
@@ -264,9 +266,14 @@ public sealed class Trainer : IDisposable
             {
                 SaveAndStop(stop);
             }
+            if (isSaveDue)
+            {
+                _writer.Wait();
+                _folder!.Checkpoints.UpdateLast(_state);
+            }
         }
         bool timeIsUp = !last && !_time.Allows(_longestStep, SaveTime);
-        if (last || timeIsUp || IsSaveDue()) Save();
+        if (isSaveDue || timeIsUp) Save();
         if (!last && stop.IsCancellationRequested) SaveAndStop(stop);
         return !timeIsUp;
     }

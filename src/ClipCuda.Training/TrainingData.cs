@@ -22,7 +22,7 @@ public static class TrainingData
             DatasetType.WebDataset => new ShardLoader(
                 new ShardOptions(options.TrainData, ShardNames.Find(options.TrainData)) { Resampled = options.Resampled, SampleCount = options.TrainSamples, ShuffleBuffer = options.ShuffleBuffer },
                 tokenizer, options.TrainLoader),
-            DatasetType.Synthetic => new SyntheticLoader(options.TrainSamples ?? SyntheticBatches * options.BatchSize, options.Model.Vision.ImageSize, tokenizer, options.TrainLoader),
+            DatasetType.Synthetic => new SyntheticLoader(options.TrainSamples ?? SyntheticBatches * options.SamplesPerStep, options.Model.Vision.ImageSize, tokenizer, options.TrainLoader),
             _ => new BatchLoader(CsvDataset.Load(options.TrainData, options.Csv), tokenizer, options.TrainLoader),
         };
     }

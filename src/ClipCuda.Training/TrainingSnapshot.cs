@@ -21,7 +21,7 @@ internal sealed class TrainingSnapshot(ClipModel model, AdamW optimizer)
     /// <summary>Copies from the device; waits for it.</summary>
     public void Take(TrainingState state)
     {
-        _state = state with { OptimizerSteps = optimizer.StepCount };
+        _state = state;
         foreach (string name in model.Parameters.Names) Copy(name, model.Parameters[name]);
         foreach (string name in model.Statistics.Names) Copy(name, model.Statistics[name]);
         foreach (var (name, tensor) in Moments(model, optimizer)) Copy(name, tensor);

@@ -157,6 +157,7 @@ public sealed class CheckpointFoldersTests
         SaveState(2);
         _checkpoints.UpdateLast(State(2, 0.7));
         Assert.That(_checkpoints.Best, Is.EqualTo(_folder.At("step_2")));
+        Assert.That(Kept(), Is.EqualTo(new[] { "step_2" }), "the best of before is replaced");
         Assert.That(TrainingState.Read(_folder.At("step_2")).Score, Is.EqualTo(0.7));
     }
 

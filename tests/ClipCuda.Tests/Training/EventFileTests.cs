@@ -30,6 +30,17 @@ public sealed class EventFileTests
         Assert.That(One(picture, 4), Is.EqualTo(new byte[] { 1, 2, 3 }));
     }
 
+    /// <summary>TensorBoard's reader purges at a session log whose status (field 1) is START (1).</summary>
+    [Test]
+    public void A_run_that_goes_on_says_from_which_step()
+    {
+        using var folder = new TemporaryFolder();
+        using var events = new EventFile(folder.At("tensorboard"));
+        events.Restart(12);
+        var record = Fields(Read(events.Path).Last());
+        Assert.That((One(record, 2), One(Fields((byte[])One(record, 7)), 1)), Is.EqualTo(((object)12UL, (object)1UL)));
+    }
+
     /// <summary>RFC 3720, B.4.</summary>
     [Test]
     public void The_checksum_is_crc32c() =>

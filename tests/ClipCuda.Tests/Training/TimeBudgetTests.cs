@@ -13,10 +13,10 @@ public sealed class TimeBudgetTests
         public override long GetTimestamp() => Seconds;
     }
 
-    /// <summary>Half as much again as the longest so far, and a second.</summary>
+    /// <summary>Half as much again as the longest so far, and five seconds.</summary>
     [TestCase(0, true)]
-    [TestCase(53, true)]
-    [TestCase(54, false)]
+    [TestCase(49, true)]
+    [TestCase(50, false)]
     [TestCase(100, false)]
     public void There_is_time_as_long_as_a_step_and_a_checkpoint_fit_in(int elapsed, bool fits)
     {

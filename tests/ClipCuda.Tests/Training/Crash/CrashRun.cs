@@ -86,8 +86,7 @@ internal sealed class CrashRun : IDisposable
     {
         string run = Path.Combine(Logs, name), last = CheckpointFolders.LatestOf(Path.Combine(run, RunFolder.CheckpointsFolder))!;
         Assert.That(Path.GetFileName(last), Is.EqualTo("epoch_4"), name);
-        string[] metrics = [.. File.ReadLines(Path.Combine(run, "metrics.csv")).Select(line => string.Join(',', line.Split(',').Where((_, column) => column is not (6 or 7))))];
-        return ([.. new[] { Checkpoint.WeightsFile, TrainingSnapshot.OptimizerFile, TrainingState.FileName }.Select(file => (file, File.ReadAllBytes(Path.Combine(last, file))))], metrics);
+        return ([.. new[] { Checkpoint.WeightsFile, TrainingSnapshot.OptimizerFile, TrainingState.FileName }.Select(file => (file, File.ReadAllBytes(Path.Combine(last, file))))], TrainerResumeTests.UntimedMetrics(run));
     }
 
     private Process Process(string[] arguments, out Func<string> output, bool read = true, params string[] before)
