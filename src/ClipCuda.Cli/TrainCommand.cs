@@ -31,6 +31,7 @@ internal sealed class TrainCommand
     private readonly Option<float?> _lrCooldownEnd = NumberOption.Real("--lr-cooldown-end", "learning rate that the cooldown comes down to (default: 0)");
     private readonly Option<float?> _lrCooldownPower = NumberOption.Real("--lr-cooldown-power", "power of what is left of const-cooldown's cooldown (default: 1, a straight line)", positive: true);
     private readonly Option<int?> _accumFreq = NumberOption.Whole("--accum-freq", "batches that make one step: its gradients are those of one batch as large, in the memory of a small one (default: 1)", least: 1);
+    private readonly Option<bool> _maskDuplicates = new("--mask-duplicates") { Description = "pairs of the same image or the same caption are no negatives of each other" };
     private readonly Option<int?> _maxNotFiniteSteps = NumberOption.Whole("--max-not-finite-steps", "steps in a row with a loss or gradient that is not finite, which end the run; fewer are skipped (default: 5)", least: 1);
     private readonly Option<int?> _warmup = NumberOption.Whole("--warmup", "steps over which the learning rate rises", least: 0);
     private readonly Option<int?> _seed = NumberOption.Whole("--seed", "seed of weights, order, captions, crops and colours", least: 0);
@@ -68,7 +69,7 @@ internal sealed class TrainCommand
         {
             train._trainData, train._valCsv, train._imgRoot, train._epochs, train._batchSize, train._lr, train._weightDecay, train._beta1, train._beta2,
             train._eps, train._wdExclude, train._gradClipNorm, train._warmup, train._lrScheduler, train._epochsCooldown, train._lrCooldownEnd, train._lrCooldownPower,
-            train._accumFreq, train._maxNotFiniteSteps, train._seed, train._pretrained, train._lockImage, train._lockText, train._preset,
+            train._accumFreq, train._maskDuplicates, train._maxNotFiniteSteps, train._seed, train._pretrained, train._lockImage, train._lockText, train._preset,
         };
         train._data.AddTo(command);
         train._model.AddTo(command);
@@ -159,6 +160,7 @@ internal sealed class TrainCommand
             CooldownEnd = parsed.GetValue(_lrCooldownEnd) ?? options.CooldownEnd,
             CooldownPower = parsed.GetValue(_lrCooldownPower) ?? options.CooldownPower,
             AccumFreq = parsed.GetValue(_accumFreq) ?? options.AccumFreq,
+            MaskDuplicates = parsed.GetValue(_maskDuplicates),
             MaxNotFiniteSteps = parsed.GetValue(_maxNotFiniteSteps) ?? options.MaxNotFiniteSteps,
             Seed = parsed.GetValue(_seed) ?? options.Seed,
             Workers = parsed.GetValue(_workers) ?? options.Workers,

@@ -23,8 +23,8 @@ internal sealed class GradientCache(ClipModel model, TrainingOptions options, Ta
     private readonly Side _captions = new(model, options.SamplesPerStep, trained: !options.LockText, "caption embeddings");
 
     /// <summary>Adds the gradients of the whole batch to the parameters'. Returns the loss, and the logit scale it was computed with.</summary>
-    /// <inheritdoc cref="TrainingStep.Run(ReadOnlySpan{byte}, ReadOnlySpan{ImageSlot}, ReadOnlySpan{int}, float)" path="/param"/>
-    public (float Loss, float LogitScale) ForwardAndBackward(ReadOnlySpan<byte> rgb, ReadOnlySpan<ImageSlot> images, ReadOnlySpan<int> tokens)
+    /// <inheritdoc cref="TrainingStep.Run(ReadOnlySpan{byte}, ReadOnlySpan{ImageSlot}, ReadOnlySpan{int}, float, ReadOnlySpan{int})" path="/param"/>
+    public (float Loss, float LogitScale) ForwardAndBackward(ReadOnlySpan<byte> rgb, ReadOnlySpan<ImageSlot> images, ReadOnlySpan<int> tokens, int[]? keys = null)
     {
         if (images.Length != options.SamplesPerStep) throw new ArgumentException($"{images.Length} images are not {options.AccumFreq} parts of {options.BatchSize}.", nameof(images));
         int context = options.Model.Text.ContextLength, part = options.BatchSize;
@@ -36,7 +36,7 @@ internal sealed class GradientCache(ClipModel model, TrainingOptions options, Ta
                 _captions.Keep(first, tape.Constant(tokens.Slice(first * context, part * context), ids => model.EncodeText(tape, ids, part)));
                 tape.Reset();
             }
-            var result = LossAndItsGradients();
+            var result = LossAndItsGradients(keys);
             for (int first = 0; first < images.Length; first += part)
             {
                 var image = _images.Trained ? model.EncodeImage(tape, Pixels(rgb, images.Slice(first, part)), training: true) : null;
@@ -64,9 +64,9 @@ internal sealed class GradientCache(ClipModel model, TrainingOptions options, Ta
         _captions.Dispose();
     }
 
-    private (float Loss, float LogitScale) LossAndItsGradients()
+    private (float Loss, float LogitScale) LossAndItsGradients(int[]? keys)
     {
-        var loss = ClipLoss.Forward(tape, _images.Begin(tape), _captions.Begin(tape), model.LogitScale);
+        var loss = ClipLoss.Forward(tape, _images.Begin(tape), _captions.Begin(tape), model.LogitScale, keys is null ? null : tape.Input(keys, 2, keys.Length / 2));
         var result = (loss.ToArray()[0], model.LogitScale.ToArray()[0]);
         tape.Backward(loss, 1f);
         return result;

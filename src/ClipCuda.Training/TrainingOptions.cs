@@ -86,6 +86,9 @@ public sealed record TrainingOptions
     /// <summary>Parts of <see cref="BatchSize"/> pairs that make up a step; every pair is compared with those of all parts.</summary>
     public int AccumFreq { get; init; } = 1;
 
+    /// <summary>Pairs whose picture or caption is the same are no negatives of each other.</summary>
+    public bool MaskDuplicates { get; init; }
+
     /// <summary>So many steps in a row that are not finite end the run; fewer are skipped.</summary>
     public int MaxNotFiniteSteps { get; init; } = 5;
 
@@ -317,6 +320,7 @@ public sealed record TrainingOptions
         ["lr_cooldown_end"] = $"{CooldownEnd}",
         ["lr_cooldown_power"] = $"{CooldownPower}",
         ["accum_freq"] = $"{AccumFreq}",
+        ["mask_duplicates"] = $"{MaskDuplicates}",
         ["max_not_finite_steps"] = $"{MaxNotFiniteSteps}",
         ["crop"] = Crop is null ? "centre" : $"{Crop.MinArea}-{Crop.MaxArea} of the area, {Crop.MinRatio:0.###}-{Crop.MaxRatio:0.###} wide",
         ["hflip"] = $"{Augmentation.Flip}",

@@ -55,14 +55,16 @@ public sealed class TrainingStep : IDisposable
     public string? RecordingRefusal => _batch?.Gradients.Refusal ?? _update.Refusal;
 
     /// <summary>One step on a batch of <see cref="TrainingOptions.SamplesPerStep"/>.</summary>
-    public StepResult Run(HostBatch batch, float learningRate) => Run(batch.Rgb, batch.Images, batch.Tokens, learningRate);
+    public StepResult Run(HostBatch batch, float learningRate) => Run(batch.Rgb, batch.Images, batch.Tokens, learningRate, batch.SampleIndices);
 
     /// <inheritdoc cref="Run(HostBatch, float)"/>
     /// <param name="rgb">Where the images' bytes lie.</param>
     /// <param name="tokens">Token ids, caption after caption, one caption an image.</param>
-    public StepResult Run(ReadOnlySpan<byte> rgb, ReadOnlySpan<ImageSlot> images, ReadOnlySpan<int> tokens, float learningRate)
+    /// <param name="samples">Which picture of the data each image is, for <see cref="TrainingOptions.MaskDuplicates"/>; empty: all are different.</param>
+    public StepResult Run(ReadOnlySpan<byte> rgb, ReadOnlySpan<ImageSlot> images, ReadOnlySpan<int> tokens, float learningRate, ReadOnlySpan<int> samples = default)
     {
-        var (loss, scale, norm) = _cache is null ? ComputeGradients(rgb, images, tokens) : AccumulateGradients(_cache, rgb, images, tokens);
+        int[]? keys = _options.MaskDuplicates ? PairKeys.Of(samples, tokens, images.Length) : null;
+        var (loss, scale, norm) = _cache is null ? ComputeGradients(rgb, images, tokens, keys) : AccumulateGradients(_cache, rgb, images, tokens, keys);
         _model.CountBatch();
         string? notFinite = !float.IsFinite(loss) ? $"the loss is {loss}" : float.IsFinite(norm) ? null : NotFiniteGradient(norm);
         if (notFinite is null)
@@ -90,7 +92,7 @@ public sealed class TrainingStep : IDisposable
         Tape.Dispose();
     }
 
-    private (float Loss, float LogitScale, float Norm) ComputeGradients(ReadOnlySpan<byte> rgb, ReadOnlySpan<ImageSlot> images, ReadOnlySpan<int> tokens)
+    private (float Loss, float LogitScale, float Norm) ComputeGradients(ReadOnlySpan<byte> rgb, ReadOnlySpan<ImageSlot> images, ReadOnlySpan<int> tokens, int[]? keys)
     {
         if (_batch?.Tokens.Batch != images.Length)
         {
@@ -99,25 +101,26 @@ public sealed class TrainingStep : IDisposable
         }
         PixelInput.Run(_batch.Pixels, Preprocess, rgb, images, _options.Model.Vision.ImageSize, _options.Fit);
         _batch.Tokens.Upload(tokens);
+        _batch.Keys?.Upload(keys);
         _batch.Gradients.Run();
         return ReadReport();
     }
 
-    private (float Loss, float LogitScale, float Norm) AccumulateGradients(GradientCache cache, ReadOnlySpan<byte> rgb, ReadOnlySpan<ImageSlot> images, ReadOnlySpan<int> tokens)
+    private (float Loss, float LogitScale, float Norm) AccumulateGradients(GradientCache cache, ReadOnlySpan<byte> rgb, ReadOnlySpan<ImageSlot> images, ReadOnlySpan<int> tokens, int[]? keys)
     {
-        var (loss, scale) = cache.ForwardAndBackward(rgb, images, tokens);
+        var (loss, scale) = cache.ForwardAndBackward(rgb, images, tokens, keys);
         _norm.Compute(_options.GradClipNorm);
         return (loss, scale, _norm.ReadNorm());
     }
 
-    private void ComputeGradients(Tensor pixels, TokenBatch tokens)
+    private void ComputeGradients(Tensor pixels, TokenBatch tokens, Tensor? keys)
     {
         var device = Tape.Device;
         try
         {
             var image = _model.EncodeImage(Tape, pixels, training: true);
             var text = _model.EncodeText(Tape, tokens);
-            var loss = ClipLoss.Forward(Tape, image, text, _model.LogitScale);
+            var loss = ClipLoss.Forward(Tape, image, text, _model.LogitScale, keys);
             device.Copy(loss.Data, _report.At(0), sizeof(float));
             device.Copy(_model.LogitScale.Data, _report.At(sizeof(float)), sizeof(float));
             Tape.Backward(loss, new Tensor(device, _one.Start, DataType.Float32));
@@ -167,12 +170,16 @@ public sealed class TrainingStep : IDisposable
             int size = step._options.Model.Vision.ImageSize;
             Pixels = new Tensor(_device, Allocate(checked(sizeof(float) * 3L * size * size * batch), "pixels"), DataType.Float32, batch, 3, size, size);
             Tokens = step._model.NewTokenBatch(batch, backward: true, integers => new Tensor(_device, Allocate(sizeof(int) * (long)integers, "tokens"), DataType.Int32, integers));
-            Gradients = new RepeatedWork(_device, () => step.ComputeGradients(Pixels, Tokens));
+            if (step._options.MaskDuplicates) Keys = new Tensor(_device, Allocate(2L * batch * sizeof(int), "keys of pairs"), DataType.Int32, 2, batch);
+            Gradients = new RepeatedWork(_device, () => step.ComputeGradients(Pixels, Tokens, Keys));
         }
 
         public Tensor Pixels { get; }
 
         public TokenBatch Tokens { get; }
+
+        /// <summary>See <see cref="PairKeys"/>; null if equal pairs are not masked.</summary>
+        public Tensor? Keys { get; }
 
         public RepeatedWork Gradients { get; }
 

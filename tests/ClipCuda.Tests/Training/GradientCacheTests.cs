@@ -33,6 +33,19 @@ public sealed class GradientCacheTests
         foreach (var (name, expected) in whole) Numbers.AssertClose(cached[name], [.. expected.Select(g => (double)g)], 2e-5, 0, name);
     }
 
+    /// <summary>Captions of a batch are few and repeat; so with and without parts they leave each other's denominators.</summary>
+    [Test]
+    public void Equal_pairs_are_masked_across_parts()
+    {
+        var options = _run.Options("") with { BatchSize = 12, MaskDuplicates = true };
+        var (whole, loss) = Gradients(options, "cpu", distinctCaptions: 5);
+        var (cached, cachedLoss) = Gradients(options with { BatchSize = 4, AccumFreq = 3 }, "cpu:check", distinctCaptions: 5);
+        var (_, unmasked) = Gradients(options with { MaskDuplicates = false }, "cpu", distinctCaptions: 5);
+        Assert.That(loss.Loss, Is.LessThan(unmasked.Loss - 0.1));
+        Assert.That(cachedLoss.Loss, Is.EqualTo(loss.Loss).Within(2e-5 * loss.Loss));
+        foreach (var (name, expected) in whole) Numbers.AssertClose(cached[name], [.. expected.Select(g => (double)g)], 2e-5, 0, name);
+    }
+
     [Test]
     public void A_locked_tower_has_no_gradients_and_those_of_the_other_are_the_same([Values] bool lockImage)
     {
@@ -223,23 +236,26 @@ public sealed class GradientCacheTests
     }
 
     /// <summary>The gradients of every trained parameter for one batch of <see cref="TrainingOptions.SamplesPerStep"/> pairs.</summary>
-    private static (Dictionary<string, float[]> Gradients, (float Loss, float LogitScale) Result) Gradients(TrainingOptions options, string engine)
+    private static (Dictionary<string, float[]> Gradients, (float Loss, float LogitScale) Result) Gradients(TrainingOptions options, string engine, int distinctCaptions = int.MaxValue)
     {
         using var device = Device.Open(engine, 2);
         using var model = NewModel(device, options);
         using var tape = new Tape(device);
         using var preprocess = new Preprocess(device, options.Model.Vision.ImageSize, Preprocess.ClipMean, Preprocess.ClipDeviation);
         var (rgb, images, tokens) = Batch(options, seed: 1);
+        int context = options.Model.Text.ContextLength;
+        for (int i = distinctCaptions; i < images.Length; i++) tokens.AsSpan((i - distinctCaptions) * context, context).CopyTo(tokens.AsSpan(i * context));
+        int[]? keys = options.MaskDuplicates ? PairKeys.Of([], tokens, images.Length) : null;
         (float, float) result;
         if (options.AccumFreq > 1)
         {
             using var cache = new GradientCache(model, options, tape, preprocess);
-            result = cache.ForwardAndBackward(rgb, images, tokens);
+            result = cache.ForwardAndBackward(rgb, images, tokens, keys);
         }
         else
         {
             var image = model.EncodeImage(tape, PixelInput.Run(tape, preprocess, rgb, images, options.Model.Vision.ImageSize, options.Fit), training: true);
-            var loss = ClipLoss.Forward(tape, image, model.EncodeText(tape, tokens, images.Length), model.LogitScale);
+            var loss = ClipLoss.Forward(tape, image, model.EncodeText(tape, tokens, images.Length), model.LogitScale, keys is null ? null : tape.Input(keys, 2, images.Length));
             result = (loss.ToArray()[0], model.LogitScale.ToArray()[0]);
             tape.Backward(loss, 1f);
         }
