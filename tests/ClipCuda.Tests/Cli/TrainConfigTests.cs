@@ -26,7 +26,7 @@ public sealed class TrainConfigTests
         string written = _run.Folder.At("one/config.json");
         using (var json = JsonDocument.Parse(File.ReadAllText(written)))
         {
-            Assert.That(json.RootElement.EnumerateObject().Select(p => p.Name), Is.SupersetOf(new[] { "train_csv", "lr", "beta1", "model_name", "vision_width" }).And.No.Member("logs").And.No.Member("name").And.No.Member("config"));
+            Assert.That(json.RootElement.EnumerateObject().Select(p => p.Name), Is.SupersetOf(new[] { "train_data", "lr", "beta1", "model_name", "vision_width" }).And.No.Member("logs").And.No.Member("name").And.No.Member("config"));
             Assert.That(json.RootElement.GetProperty("lr").GetRawText(), Is.EqualTo("0.0002"));
             Assert.That(json.RootElement.GetProperty("seed").GetInt32(), Is.EqualTo(3));
         }

@@ -30,12 +30,8 @@ public sealed class FaultTests
         _run = new TinyRun();
         if (SoftGpu.Missing is not null) return;
         using var gpu = SoftGpu.Plug();
-        var weights = new List<byte[]>();
-        // The first checkpoint goes when the second is there.
-        var progress = new RecordedProgress { AfterStep = step => weights.AddRange(Weights("clean")) };
-        TinyRun.Train(Options("clean"), progress);
-        weights.AddRange(Weights("clean"));
-        _weights = [.. weights];
+        TinyRun.Train(Options("clean"));
+        _weights = [.. Weights("clean")];
         _calls = gpu.Calls;
     }
 
@@ -122,7 +118,7 @@ public sealed class FaultTests
         }
         Assert.That(gpu.Failed, Is.Not.Null, $"call {number} was never made");
         byte[][] written = [.. Weights(name)];
-        Assert.That(written, Has.Length.EqualTo(error is null ? 1 : progress.Steps.Count > 1 ? 1 : written.Length), $"call {number}: a checkpoint was lost");
+        Assert.That(written, Has.Length.AtLeast(error is null ? 2 : progress.Steps.Count > 1 ? 1 : 0), $"call {number}: a checkpoint was lost");
         foreach (byte[] weights in written) Assert.That(_weights.Any(whole => whole.AsSpan().SequenceEqual(weights)), $"call {number}: a checkpoint is not whole");
         if (Directory.Exists(_run.Folder.At(name))) Directory.Delete(_run.Folder.At(name), recursive: true);
         if (error is not null)
@@ -140,7 +136,7 @@ public sealed class FaultTests
     private IEnumerable<byte[]> Weights(string name)
     {
         string folder = _run.Folder.At($"{name}/checkpoints");
-        foreach (string checkpoint in Directory.Exists(folder) ? Directory.GetDirectories(folder) : [])
+        foreach (string checkpoint in Directory.Exists(folder) ? Directory.GetDirectories(folder).Order(StringComparer.Ordinal).ToArray() : [])
             yield return File.ReadAllBytes(Path.Combine(checkpoint, Checkpoint.WeightsFile));
     }
 
@@ -153,6 +149,7 @@ public sealed class FaultTests
             Device = "cuda",
             BatchSize = TinyRun.TrainImages,
             Epochs = 2,
+            Keep = 2,
             ValCsv = null,
             Workers = 0,
             Model = options.Model with { Text = options.Model.Text with { Width = 4 } },
