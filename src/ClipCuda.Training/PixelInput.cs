@@ -42,5 +42,6 @@ internal static class PixelInput
     internal static PreprocessImage Place(in ImageSlot image, int size, ImageFit fit) =>
         (fit == ImageFit.Centre
             ? PreprocessImage.Centre(image.Offset, image.Width, image.Height, size)
-            : PreprocessImage.Crop(image.Offset, image.Width, image.Height, image.CropX, image.CropY, image.CropWidth, image.CropHeight, size)) with { Flip = image.Pixels.Flip };
+            : PreprocessImage.Crop(image.Offset, image.Width, image.Height, image.CropX, image.CropY, image.CropWidth, image.CropHeight, size)) with
+        { Flip = image.Pixels.Flip };
 }

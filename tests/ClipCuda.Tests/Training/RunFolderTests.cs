@@ -45,7 +45,7 @@ public sealed class RunFolderTests
         _folder.Write("logs/one/checkpoints/epoch_1/weights", "the old run");
         _folder.Write("logs/one/curves.png", "the old run");
         using (RunFolder.Create(Options("one") with { Mode = RunMode.Overwrite })) { }
-        Assert.That(Directory.EnumerateFileSystemEntries(_folder.At("logs/one"), "*", SearchOption.AllDirectories).Select(Path.GetFileName).Order(), Is.EqualTo(new[] { "checkpoints", "metrics.csv", "out.log", "params.txt" }));
+        Assert.That(Directory.EnumerateFileSystemEntries(_folder.At("logs/one"), "*", SearchOption.AllDirectories).Select(path => Path.GetFileName(path)!.Split(".tfevents.")[0]).Order(StringComparer.Ordinal), Is.EqualTo(new[] { "checkpoints", "events.out", "metrics.csv", "out.log", "params.txt", "tensorboard" }));
         Assert.That(File.ReadAllText(_folder.At("logs/one/params.txt")), Does.Not.Contain("the old run"));
 
         _folder.Write("logs/letters/mother.txt", "dear");

@@ -7,7 +7,16 @@ public sealed class TrainingStateTests
 {
     private static readonly TrainingState State = new()
     {
-        Step = 7, StepsPerEpoch = 5, BatchSize = 8, Samples = 41, Seed = 3, OptimizerSteps = 6, SkippedSteps = 2, SkippedInARow = 1, EvaluationDue = true, Score = 0.25,
+        Step = 7,
+        StepsPerEpoch = 5,
+        BatchSize = 8,
+        Samples = 41,
+        Seed = 3,
+        OptimizerSteps = 6,
+        SkippedSteps = 2,
+        SkippedInARow = 1,
+        EvaluationDue = true,
+        Score = 0.25,
     };
 
     private TemporaryFolder _folder = null!;
