@@ -12,7 +12,7 @@ internal static class Curves
 
     private static readonly Color Faint = Color.FromHex("#A9C4EE"), Blue = Color.FromHex("#2F6FD0"), Orange = Color.FromHex("#E07B28"), Green = Color.FromHex("#3A9D5D");
     private static readonly Lock FontGate = new();
-    private static bool _hasFont;
+    private static bool HasFont;
 
     /// <exception cref="IOException">The file cannot be written.</exception>
     public static void Write(string path, RunMetrics metrics)
@@ -49,11 +49,11 @@ internal static class Curves
     {
         lock (FontGate)
         {
-            if (_hasFont) return;
+            if (HasFont) return;
             string file = Path.Combine(DataFolder.Find(), DataFolder.Font);
             foreach (bool bold in new[] { false, true }) Fonts.AddFontFile(FontName, file, bold, italic: false);
             Fonts.Default = FontName;
-            _hasFont = true;
+            HasFont = true;
         }
     }
 
