@@ -10,7 +10,7 @@ namespace ClipCuda.Data;
 /// </summary>
 internal sealed class CsvDatasetReader(string csvPath, string imageRoot, CsvOptions options)
 {
-    private const int Missing = -1;
+    private const int Missing = -1, BytesARow = 64;
 
     private readonly string _root = Path.GetFullPath(imageRoot);
     private readonly Utf8Table _seen = new(), _captions = new();
@@ -46,7 +46,7 @@ internal sealed class CsvDatasetReader(string csvPath, string imageRoot, CsvOpti
         string[] headers = [.. csv.Headers.Select(name => name.Trim())];
         if (headers.Length == 0) throw new InvalidDataException($"CSV '{csvPath}' is empty; it needs a header with the columns {options.ImageColumn} and {options.CaptionColumn}.");
         int image = Column(headers, options.ImageColumn), caption = Column(headers, options.CaptionColumn);
-        var index = new Utf8Index(_seen);
+        var index = new Utf8Index(_seen, expected: (int)Math.Min(int.MaxValue, new FileInfo(csvPath).Length / BytesARow));
         while (csv.Read())
         {
             var path = csv.GetSpan(image).Trim(" \t"u8);

@@ -77,7 +77,7 @@ public sealed partial class ReadmeTests
     [Test]
     public void Every_flag_that_is_named_is_in_the_help()
     {
-        string[] commands = ["train", "inference", "evaluate", "embed", "test-model", "convert", "verify"];
+        string[] commands = ["train", "inference", "evaluate", "embed", "test-model", "convert", "verify", "profile", "pack"];
         string help = string.Concat(commands.Select(command => CommandLine.Run(command, "--help").Output));
         foreach (Match match in Flag().Matches(Readme.Replace(Prefix, "", StringComparison.Ordinal))) Assert.That(help, Does.Contain(match.Value));
     }
