@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Globalization;
 using System.Text.Json;
+using ClipCuda.Data;
 using ClipCuda.Model;
 using ClipCuda.Training;
 
@@ -45,10 +46,12 @@ internal static class TrainConfig
                 throw new InvalidDataException($"'{path}' has the key '{setting.Name}', which is no setting; did you mean '{Nearest(setting.Name, options.Keys)}'?");
             if (IsGiven(parsed, option) || setting.Value.ValueKind == JsonValueKind.Null) continue;
             tokens.Add(option.Name);
-            tokens.Add(setting.Value.ValueKind switch
+            tokens.AddRange(setting.Value.ValueKind switch
             {
-                JsonValueKind.String => setting.Value.GetString()!,
-                JsonValueKind.Number or JsonValueKind.True or JsonValueKind.False => setting.Value.GetRawText(),
+                JsonValueKind.String => [setting.Value.GetString()!],
+                JsonValueKind.Number or JsonValueKind.True or JsonValueKind.False => [setting.Value.GetRawText()],
+                JsonValueKind.Array when TakesSeveral(option) => setting.Value.EnumerateArray()
+                    .Select(value => value.ValueKind == JsonValueKind.String ? value.GetString()! : throw new InvalidDataException($"'{path}': the values of '{setting.Name}' are texts.")),
                 _ => throw new InvalidDataException($"'{path}': '{setting.Name}' takes one text, number or truth."),
             });
         }
@@ -67,7 +70,9 @@ internal static class TrainConfig
         var config = new SortedDictionary<string, object>(StringComparer.Ordinal);
         foreach (var (key, option) in flags.Where(flag => flag.Value.Name == FlagOf(flag.Key)))
         {
-            if (IsGiven(merged, option) && !OfAPlace.Contains(key)) config[key] = Value(key, merged.GetResult(option)!.Tokens is [var token, ..] ? token.Value : "true");
+            if (!IsGiven(merged, option) || OfAPlace.Contains(key)) continue;
+            string[] texts = [.. merged.GetResult(option)!.Tokens.Select(token => token.Value)];
+            config[key] = TakesSeveral(option) ? texts : Value(key, texts is [var text, ..] ? text : "true");
         }
         var origins = new Dictionary<string, string>(StringComparer.Ordinal);
         foreach (var (key, value) in options.Settings())
@@ -85,25 +90,8 @@ internal static class TrainConfig
         return options with { Config = config, Origins = origins };
     }
 
-    /// <summary>The name in a list that takes the fewest letters to change, add or remove (Levenshtein 1965).</summary>
-    internal static string Nearest(string name, IEnumerable<string> names) => names.MinBy(other => (Distance(name, other), other))!;
-
-    private static int Distance(string a, string b)
-    {
-        int[] row = [.. Enumerable.Range(0, b.Length + 1)];
-        for (int i = 1; i <= a.Length; i++)
-        {
-            int diagonal = row[0];
-            row[0] = i;
-            for (int j = 1; j <= b.Length; j++)
-            {
-                int changed = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
-                diagonal = row[j];
-                row[j] = Math.Min(changed, Math.Min(row[j], row[j - 1]) + 1);
-            }
-        }
-        return row[^1];
-    }
+    /// <summary>The name in a list that takes the fewest letters to change, add or remove.</summary>
+    internal static string Nearest(string name, IEnumerable<string> names) => names.MinBy(other => (EditDistance.Between(name, other), other))!;
 
     /// <summary>The options of the command by the keys that their names and aliases make.</summary>
     private static Dictionary<string, Option> Options(ParseResult parsed)
@@ -121,6 +109,8 @@ internal static class TrainConfig
     }
 
     private static string FlagOf(string key) => $"--{key.Replace('_', '-')}";
+
+    private static bool TakesSeveral(Option option) => option.Arity.MaximumNumberOfValues > 1;
 
     private static bool IsGiven(ParseResult parsed, Option option) => parsed.GetResult(option) is { Implicit: false };
 

@@ -63,25 +63,7 @@ public static class AugmentationSettings
 
     private static string Nearest(string key)
     {
-        string nearest = Keys.MinBy(known => Distance(known, key))!;
-        return Distance(nearest, key) <= MostTypos ? $"; '{nearest}' is the nearest" : "";
-    }
-
-    /// <summary>Levenshtein's distance: letters that are put in, left out or exchanged.</summary>
-    private static int Distance(string a, string b)
-    {
-        int[] row = [.. Enumerable.Range(0, b.Length + 1)];
-        for (int i = 1; i <= a.Length; i++)
-        {
-            int diagonal = row[0];
-            row[0] = i;
-            for (int j = 1; j <= b.Length; j++)
-            {
-                int replaced = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
-                diagonal = row[j];
-                row[j] = Math.Min(replaced, Math.Min(row[j], row[j - 1]) + 1);
-            }
-        }
-        return row[b.Length];
+        string nearest = Keys.MinBy(known => EditDistance.Between(known, key))!;
+        return EditDistance.Between(nearest, key) <= MostTypos ? $"; '{nearest}' is the nearest" : "";
     }
 }

@@ -43,6 +43,21 @@ public sealed class TrainConfigTests
         Assert.That(File.ReadAllText(_run.Folder.At("three/params.txt")), Does.Contain("lr: 0.01  # command line").And.Contain($"seed: 3  # '{written}'"));
     }
 
+    /// <summary>A flag that takes several values has all of them in the file; a run that is resumed would go on with other pictures else.</summary>
+    [Test]
+    public void A_flag_of_several_values_keeps_them_all()
+    {
+        string config = Write("""
+            {"train_csv": "TRAIN", "img_root": "IMAGES", "batch_size": 8, "epochs": 1, "image_size": 32, "patch_size": 16, "vision_width": 64, "vision_layers": 1, "vision_heads": 2,
+             "text_width": 64, "text_layers": 1, "context_length": 12, "embed_dim": 16, "device": "cpu", "aug_cfg": ["hflip=0.5", "gray_scale_prob=0.25"]}
+            """);
+        Assert.That(Train("--config", config, "--name", "one"), Is.EqualTo((0, "")));
+        Assert.That(Train("--config", _run.Folder.At("one/config.json"), "--name", "two"), Is.EqualTo((0, "")));
+        foreach (string name in (string[])["one", "two"])
+            Assert.That(File.ReadAllLines(_run.Folder.At($"{name}/params.txt")), Has.One.StartsWith("hflip: 0.5").And.One.StartsWith("gray_scale_prob: 0.25"), name);
+        CommandLine.Run("train", "--config", Write("""{"aug_cfg": [0.5]}""")).MustFail(1, "'aug_cfg'", "texts");
+    }
+
     [TestCase("""{"epoch": 1}""", "'epoch'", "did you mean 'epochs'")]
     [TestCase("""{"learning_rate": 1}""", "'learning_rate'", "did you mean")]
     [TestCase("""{"resume": "latest"}""", "'resume'", "did you mean")]
