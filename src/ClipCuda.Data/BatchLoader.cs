@@ -115,12 +115,7 @@ public sealed class BatchLoader : BatchSource
         private readonly uint _epoch;
         private readonly int[] _order;
 
-        public EpochReader(BatchLoader loader, uint epoch)
-        {
-            (_loader, _epoch) = (loader, epoch);
-            _order = [.. Enumerable.Range(0, loader.SampleCount)];
-            if (loader.Options.Shuffled) new Philox(loader.Options.Seed, RandomPurpose.Order, epoch).Shuffle(_order);
-        }
+        public EpochReader(BatchLoader loader, uint epoch) => (_loader, _epoch, _order) = (loader, epoch, loader.Order(epoch));
 
         public void Fill(HostBatch batch, int number, DecoderBuffers buffers, CancellationToken stop)
         {

@@ -107,6 +107,14 @@ public abstract class BatchSource : IDisposable
         }
     }
 
+    /// <summary>The samples of an epoch in their order.</summary>
+    private protected int[] Order(uint epoch)
+    {
+        int[] order = [.. Enumerable.Range(0, SampleCount)];
+        if (Options.Shuffled) new Philox(Options.Seed, RandomPurpose.Order, epoch).Shuffle(order);
+        return order;
+    }
+
     /// <summary>Which of so many captions an image has in an epoch.</summary>
     private protected int DrawCaption(int captions, uint epoch, int index) =>
         Options.Training ? new Philox(Options.Seed, RandomPurpose.Caption, epoch, (uint)index).Below(captions) : 0;

@@ -1,4 +1,3 @@
-using System.Collections.Concurrent;
 
 namespace ClipCuda.Ptx;
 
@@ -20,7 +19,7 @@ public sealed unsafe class KernelProgram
 
     /// <summary>128, or 32 where warps have to run one after another.</summary>
     private readonly int _groupThreads;
-    private readonly ConcurrentBag<Workspace> _idle = [];
+    private readonly Idle<Workspace> _idle = new();
 
     private KernelProgram(PtxEntry entry, MemoryMap? checks, long stepLimit)
     {
@@ -63,7 +62,7 @@ public sealed unsafe class KernelProgram
     {
         int threads = (int)shape.Block.Count;
         int sharedBytes = DynamicSharedStart(_entry) + shape.DynamicSharedBytes;
-        if (!_idle.TryTake(out var workspace)) workspace = new Workspace();
+        var workspace = _idle.Take() ?? new Workspace();
         workspace.Prepare(this, shape, threads, sharedBytes);
         if (workspace.Checker is { } checker) checker.Counters = counters;
         for (long i = 0; i < blockCount; i++)
@@ -71,7 +70,7 @@ public sealed unsafe class KernelProgram
             if (_map is null) RunBlock<Unchecked>(workspace, shape, threads, sharedBytes, parameters, firstBlock + i);
             else RunBlock<Checked>(workspace, shape, threads, sharedBytes, parameters, _backwards ? firstBlock + blockCount - 1 - i : firstBlock + i);
         }
-        _idle.Add(workspace);
+        _idle.TryReturn(workspace);
     }
 
     private void RunBlock<TChecks>(Workspace workspace, in LaunchShape shape, int threads, int sharedBytes, byte* parameters, long block)

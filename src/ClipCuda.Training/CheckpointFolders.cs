@@ -29,7 +29,7 @@ public sealed class CheckpointFolders(string folder, int keep = 1)
     public static string FindLatest(string logs)
     {
         string[] runs = Directory.Exists(logs) ? Directory.GetDirectories(logs) : [];
-        return runs.SelectMany(run => Whole(Path.Combine(run, "checkpoints")))
+        return runs.SelectMany(run => Whole(Path.Combine(run, RunFolder.CheckpointsFolder)))
             .MaxBy(path => (File.GetLastWriteTimeUtc(Path.Combine(path, Checkpoint.WeightsFile)), path))
             ?? throw new DirectoryNotFoundException($"There is no checkpoint in '{logs}'; train a model first ('clipcuda train'), or name a checkpoint (--checkpoint).");
     }

@@ -9,10 +9,9 @@ namespace ClipCuda.Training;
 internal sealed class CheckpointWriter(CheckpointFolders folders, TrainingSnapshot snapshot)
 {
     private Task _writing = Task.CompletedTask;
-    private TimeSpan _longest;
 
     /// <summary>How long the longest has taken so far, from the copy to the disk; read when none is being written.</summary>
-    public TimeSpan Longest => _longest;
+    public TimeSpan Longest { get; private set; }
 
     /// <summary>The step of the checkpoint that was written or begun last; -1 before the first.</summary>
     public long Step { get; private set; } = -1;
@@ -38,7 +37,7 @@ internal sealed class CheckpointWriter(CheckpointFolders folders, TrainingSnapsh
         {
             folders.Save(state.Name, state.Score, snapshot.Write);
             var took = Stopwatch.GetElapsedTime(copying);
-            if (took > _longest) _longest = took;
+            if (took > Longest) Longest = took;
         });
     }
 

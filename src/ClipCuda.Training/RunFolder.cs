@@ -25,15 +25,15 @@ public enum RunMode
 /// </summary>
 public sealed class RunFolder : IDisposable
 {
-    public const string SettingsFile = "params.txt", ConfigFile = "config.json", CheckpointsFolder = "checkpoints";
+    public const string SettingsFile = "params.txt", ConfigFile = "config.json", CheckpointsFolder = "checkpoints", MetricsFileName = "metrics.csv";
 
     private readonly FileStream _lock;
 
     private RunFolder(string path, FileStream held, int keep)
     {
         (Path, _lock) = (path, held);
-        Log = new RunLog(System.IO.Path.Combine(path, "out.log"));
-        Metrics = new MetricsFile(System.IO.Path.Combine(path, "metrics.csv"));
+        Log = new RunLog(System.IO.Path.Combine(path, LogFile));
+        Metrics = new MetricsFile(System.IO.Path.Combine(path, MetricsFileName));
         Events = new EventFile(System.IO.Path.Combine(path, "tensorboard"));
         Checkpoints = new CheckpointFolders(System.IO.Path.Combine(path, CheckpointsFolder), keep);
     }
@@ -117,7 +117,7 @@ public sealed class RunFolder : IDisposable
             AtomicFile.Write(System.IO.Path.Combine(path, SettingsFile), stream => stream.Write(new UTF8Encoding(false).GetBytes(Format(options))));
             if (options.Config is { } config) WriteConfig(System.IO.Path.Combine(path, ConfigFile), config);
             var state = checkpoint is null ? null : TrainingState.Read(checkpoint);
-            MetricsFile.Cut(System.IO.Path.Combine(path, "metrics.csv"), state);
+            MetricsFile.Cut(System.IO.Path.Combine(path, MetricsFileName), state);
             var run = new RunFolder(path, held, options.Keep);
             if (options.Mode == RunMode.Resume)
             {
@@ -147,7 +147,7 @@ public sealed class RunFolder : IDisposable
     private static bool IsRun(string path) =>
         File.Exists(System.IO.Path.Combine(path, SettingsFile)) || Directory.GetFileSystemEntries(path).All(entry => System.IO.Path.GetFileName(entry) is CheckpointsFolder or LockFile or $"{SettingsFile}.tmp");
 
-    private const string LockFile = "run.lock";
+    private const string LockFile = "run.lock", LogFile = "out.log";
 
     /// <summary>The system lets go of it when the process ends, however it ends.</summary>
     private static FileStream Hold(string path)
@@ -172,7 +172,7 @@ public sealed class RunFolder : IDisposable
 
     private static DateTime LastWrite(string run)
     {
-        string log = System.IO.Path.Combine(run, "out.log");
+        string log = System.IO.Path.Combine(run, LogFile);
         return File.GetLastWriteTimeUtc(File.Exists(log) ? log : System.IO.Path.Combine(run, SettingsFile));
     }
 

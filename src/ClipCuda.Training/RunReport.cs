@@ -53,7 +53,7 @@ public sealed class RunReport
     /// <exception cref="IOException">A file cannot be written.</exception>
     public void Write()
     {
-        var metrics = RunMetrics.Read(Path.Combine(_folder, "metrics.csv"));
+        var metrics = RunMetrics.Read(Path.Combine(_folder, RunFolder.MetricsFileName));
         Curves.Write(Path.Combine(_folder, CurvesFile), metrics);
         if (Examples.Count > 0)
         {

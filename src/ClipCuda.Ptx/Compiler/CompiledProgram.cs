@@ -12,7 +12,7 @@ public sealed unsafe class CompiledProgram : IDisposable
     private static readonly ConditionalWeakTable<PtxEntry, ConcurrentDictionary<(int, bool), Lazy<CompiledKernel>>> Compiled = [];
 
     private readonly CompiledKernel?[] _kernels = new CompiledKernel?[2];
-    private readonly IdleWorkspaces[] _idle = [new(), new()];
+    private readonly Idle<Workspace>[] _idle = [new(), new()];
     private readonly PtxEntry _entry;
     private readonly int _vectorBits;
 
@@ -57,7 +57,7 @@ public sealed unsafe class CompiledProgram : IDisposable
             workspace.StartBlock(parameters, (int)(block % shape.Grid.X), (int)(block / shape.Grid.X % shape.Grid.Y), (int)(block / shape.Grid.X / shape.Grid.Y));
             RunBlock(kernel, workspace, warps);
         }
-        idle.Return(workspace);
+        if (!idle.TryReturn(workspace)) workspace.Dispose();
     }
 
     public void Dispose()
