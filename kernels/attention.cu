@@ -48,16 +48,23 @@ DEVICE Place find_place(const Shape& shape) {
     return place;
 }
 
-// tile[i][d] of the own rows of warps that have any, with zeros up to the next multiple of 4 columns.
+// tile[i][d] of this warp's own rows, with zeros up to the next multiple of 4 columns. Full columns need no comparison a lane.
 template <int Slots, int Columns, int Rows>
 DEVICE void load_own(float (&tile)[Rows][Columns * 32], const float* rows, long long stride, int first, const Shape& shape) {
-    int lane = threadIdx.x % WarpSize;
-    int warps = blockDim.x / WarpSize;
-    int count = min(warps * Slots, (shape.sequence - first + Slots - 1) / Slots * Slots);
-    for (int i = warp_index(); i < count; i += warps) {
-        const float* row = rows + min(first + i, shape.sequence - 1) * stride;
-        for (int d = lane; d < shape.head_width; d += WarpSize) tile[i][d] = row[d];
-        for (int d = shape.head_width + lane; d < (shape.head_width + 3) / 4 * 4; d += WarpSize) tile[i][d] = 0;
+    int mine = warp_index() * Slots;
+    if (first + mine >= shape.sequence) return;
+#pragma unroll
+    for (int c = 0; c < Columns; ++c) {
+        int d = threadIdx.x % WarpSize + 32 * c;
+        if (32 * (c + 1) <= shape.head_width) {
+#pragma unroll
+            for (int slot = 0; slot < Slots; ++slot) tile[mine + slot][d] = rows[min(first + mine + slot, shape.sequence - 1) * stride + d];
+        } else if (d < (shape.head_width + 3) / 4 * 4) {
+#pragma unroll 1
+            for (int slot = 0; slot < Slots; ++slot) {
+                tile[mine + slot][d] = d < shape.head_width ? rows[min(first + mine + slot, shape.sequence - 1) * stride + d] : 0;
+            }
+        }
     }
 }
 
@@ -74,10 +81,12 @@ DEVICE void load_others(float (&tile)[Columns * 32][Pitch], const float* rows, l
     }
 }
 
-// Zeros where load_others never comes: beyond the head's width, up to the next multiple of 4, and beyond a sequence of less than 32.
+// Zeros where load_others never comes: beyond the head's width, up to the next multiple of 4, and beyond the sequence if a block's first tile
+// ends there: it is the only one, or causal.
 template <int Columns>
 DEVICE void clear_others(float (&tile)[Columns * 32][Pitch], const Shape& shape) {
     int columns = (shape.head_width + 3) / 4 * 4;
+    if (columns == shape.head_width && (shape.sequence % Others == 0 || (shape.sequence >= Others && !shape.causal))) return;
     for (int d = warp_index(); d < columns; d += blockDim.x / WarpSize) tile[d][threadIdx.x % WarpSize] = 0;
 }
 
@@ -142,15 +151,19 @@ DEVICE void accumulate(float (&sum)[Slots][Columns], const float (*weight)[Other
 // rows[own + slot][lane + 32·c] = sum[slot][c] · factor
 template <int Columns, int Slots>
 DEVICE void store_rows(float* rows, long long stride, int own, const float (&sum)[Slots][Columns], const float (&factor)[Slots], const Shape& shape) {
-    int lane = threadIdx.x % WarpSize;
 #pragma unroll
-    for (int slot = 0; slot < Slots; ++slot) {
-        int row = own + slot;
-        if (row >= shape.sequence) continue;
+    for (int c = 0; c < Columns; ++c) {
+        int d = threadIdx.x % WarpSize + 32 * c;
+        if (32 * (c + 1) <= shape.head_width) {
 #pragma unroll
-        for (int c = 0; c < Columns; ++c) {
-            int d = lane + 32 * c;
-            if (d < shape.head_width) rows[row * stride + d] = sum[slot][c] * factor[slot];
+            for (int slot = 0; slot < Slots; ++slot) {
+                if (own + slot < shape.sequence) rows[(own + slot) * stride + d] = sum[slot][c] * factor[slot];
+            }
+        } else if (d < shape.head_width) {
+#pragma unroll
+            for (int slot = 0; slot < Slots; ++slot) {
+                if (own + slot < shape.sequence) rows[(own + slot) * stride + d] = sum[slot][c] * factor[slot];
+            }
         }
     }
 }
@@ -324,17 +337,16 @@ DEVICE void backward_key(float* dqkv, const float* d_out, const float* qkv, cons
     store_rows<Columns, Slots>(dqkv + place.v, place.stride, key, dv, one, shape);
 }
 
-// delta[b][h][s]: a warp a row.
+// delta[b][h][s]: a warp a row, in the order of memory.
 KERNEL(128) attention_delta(float* delta, const float* d_out, const float* o, int sequence, int heads, int head_width, int rows) {
     int row = blockIdx.x * 4 + warp_index();
     if (row >= rows) return;
-    int pair = row / sequence;
-    int position = pair / heads * sequence + row % sequence;
-    long long start = ((long long)position * heads + pair % heads) * head_width;
+    int position = row / heads;
+    long long start = (long long)row * head_width;
     float sum = 0;
     for (int d = threadIdx.x % WarpSize; d < head_width; d += WarpSize) sum = fmaf(d_out[start + d], o[start + d], sum);
     sum = warp_sum(sum);
-    if (threadIdx.x % WarpSize == 0) delta[row] = sum;
+    if (threadIdx.x % WarpSize == 0) delta[(position / sequence * heads + row % heads) * sequence + position % sequence] = sum;
 }
 
 #define ATTENTION(D, Columns, Slots, Forward, Backward)                                                                                                            \

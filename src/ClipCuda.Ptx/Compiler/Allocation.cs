@@ -15,16 +15,18 @@ internal sealed record Place(LocalBuilder[] Locals, int Offset, bool InFrame = f
 /// Registers for one method, by linear scan over the webs' live intervals. The processor has 16 or 32 vector registers; what would not fit is
 /// kept in aligned memory instead of the JIT's own unaligned spill slots, the seldom used first. Locals are used again
 /// when their web is dead: the JIT gives up optimising beyond some hundreds. An innermost loop takes what it uses of the spilled into
-/// registers of its own: loaded where it is entered, stored where it is left.
+/// registers of its own: loaded where it is entered, stored where it is left; if that is too much, in passes (<see cref="LanePasses"/>).
 /// </summary>
 internal sealed class Allocation
 {
     private readonly Dictionary<int, Place> _places = [];
     private readonly Dictionary<Loop, Dictionary<int, Place>> _loopPlaces = [];
+    private readonly Dictionary<Loop, int> _passes = [];
 
     /// <param name="segment">The method's blocks in layout order.</param>
     /// <param name="entry">Webs that are live where the method begins.</param>
-    public Allocation(IReadOnlyList<int> segment, IEnumerable<int> entry, List<BasicBlock> blocks, FlowGraph graph, Webs webs, Analysis analysis, Inlining inlining, FrameLayout frame, VectorIsa isa, ILGenerator il)
+    /// <param name="mayPass">Whether the method can run a loop in passes.</param>
+    public Allocation(IReadOnlyList<int> segment, IEnumerable<int> entry, List<BasicBlock> blocks, FlowGraph graph, Webs webs, Analysis analysis, Inlining inlining, FrameLayout frame, VectorIsa isa, ILGenerator il, Func<Loop, bool> mayPass)
     {
         var intervals = new Dictionary<int, Interval>();
         var loops = new Dictionary<Loop, LoopUse>();
@@ -36,6 +38,7 @@ internal sealed class Allocation
             double weight = Math.Pow(10, Math.Min(graph.DepthOf(b), 4));
             int start = at;
             inside = graph.LoopOf[b] is { } loop && graph.IsInnermost(loop) ? loops.TryGetValue(loop, out var known) ? known : loops[loop] = new LoopUse(start) : null;
+            inside?.Blocks.Add((b, start));
             foreach (var operation in blocks[b].Operations)
             {
                 at++;
@@ -59,8 +62,57 @@ internal sealed class Allocation
             if (inside is not null) inside.Last = at;
         }
         inside = null;
+        foreach (var interval in intervals.Values)
+        {
+            interval.IsVector = !analysis.Classes[interval.Web].IsScalar;
+            interval.Parts = interval.IsVector ? Parts(interval.Web, webs, analysis, isa) : 1;
+        }
+        foreach (var (loop, use) in loops)
+        {
+            FindLive(use);
+            int passes = mayPass(loop) ? PassesFor(use, intervals, isa) : 1;
+            if (passes == 1) continue;
+            _passes.Add(loop, passes);
+            // What outlives an iteration is there through all passes, even where a single one would not need it yet or any more.
+            foreach (int web in loop.Blocks.SelectMany(b => webs.LiveIn[b].Items().Concat(webs.LiveOut[b].Items())).Distinct())
+            {
+                Touch(web, use.First, 0);
+                Touch(web, use.Last, 0);
+            }
+        }
         Scan(intervals.Values.OrderBy(i => i.First).ThenBy(i => i.Web), webs, analysis, frame, isa, il);
-        foreach (var (loop, use) in loops) GiveRegisters(loop, use, intervals, webs, isa, il);
+        var spare = new Dictionary<Type, List<LocalBuilder>>();
+        foreach (var (loop, use) in loops) GiveRegisters(loop, use, intervals, webs, isa, il, spare);
+
+        // Exactly, not from first to last: the sums of an unrolled loop pass their registers on.
+        void FindLive(LoopUse use)
+        {
+            foreach (var (b, start) in use.Blocks)
+            {
+                var live = new HashSet<int>(webs.LiveOut[b].Items());
+                var operations = blocks[b].Operations;
+                if (blocks[b].Condition >= 0) Read(new Source(blocks[b].Condition));
+                use.Mark(live, start + operations.Count + 1);
+                for (int i = operations.Count - 1; i >= 0; i--)
+                {
+                    var operation = operations[i];
+                    bool isWritten = !inlining.IsInlined(operation) && !inlining.Absorbed.Contains(operation);
+                    if (isWritten) live.UnionWith(operation.Destinations);
+                    use.Mark(live, start + 1 + i);
+                    if (!isWritten) continue;
+                    live.ExceptWith(operation.Destinations);
+                    foreach (var source in operation.Sources) Read(source);
+                }
+                use.Mark(live, start);
+
+                void Read(Source source)
+                {
+                    if (!source.IsWeb || inlining.IsAbsorbed(source.Web)) return;
+                    if (inlining.Of(source.Web) is not { } inner) live.Add(source.Web);
+                    else foreach (var leaf in inner.Sources) Read(leaf);
+                }
+            }
+        }
 
         void Touch(int web, int position, double weight)
         {
@@ -90,6 +142,9 @@ internal sealed class Allocation
 
     public bool Has(int web) => _places.ContainsKey(web);
 
+    /// <summary>In how many passes the lanes run a loop: 1, or a power of 2.</summary>
+    public int PassesOf(Loop? loop) => loop is not null && _passes.TryGetValue(loop, out int passes) ? passes : 1;
+
     /// <summary>Vectors that hold a web.</summary>
     public static int Parts(int web, Webs webs, Analysis analysis, VectorIsa isa) => Parts(webs.Types[web], analysis.Classes[web], isa);
 
@@ -113,11 +168,6 @@ internal sealed class Allocation
         var active = new List<Interval>();
         int budget = Budget(isa), used = 0;
         var all = intervals.ToList();
-        foreach (var interval in all)
-        {
-            interval.IsVector = !analysis.Classes[interval.Web].IsScalar;
-            interval.Parts = interval.IsVector ? Parts(interval.Web, webs, analysis, isa) : 1;
-        }
         // First decide who is spilled, then hand out places.
         foreach (var interval in all)
         {
@@ -175,23 +225,54 @@ internal sealed class Allocation
     /// <summary>A few registers stay for what is on the IL stack and for masks.</summary>
     private static int Budget(VectorIsa isa) => isa.Registers - 6;
 
-    private void GiveRegisters(Loop loop, LoopUse use, Dictionary<int, Interval> intervals, Webs webs, VectorIsa isa, ILGenerator il)
+    /// <summary>Of a loop in passes, whose body is little else than its own values, fewer.</summary>
+    private static int BudgetOfPass(VectorIsa isa) => isa.Registers - 3;
+
+    /// <summary>As few as it takes for what is alive at once in the loop to be in registers.</summary>
+    private static int PassesFor(LoopUse use, Dictionary<int, Interval> intervals, VectorIsa isa)
     {
-        // What is in registers anyway while the loop runs, at the worst moment: where it begins, or where one more value begins.
-        var others = intervals.Values.Where(i => !i.Spilled && i.IsVector && i.Last >= use.First && i.First <= use.Last).ToList();
-        int most = others.Select(i => Math.Max(i.First, use.First)).Distinct()
-            .Select(at => others.Where(i => i.First <= at && i.Last >= at).Sum(i => i.Parts)).DefaultIfEmpty(0).Max();
-        int left = Budget(isa) - most;
+        var pressure = new Pressure(use);
+        foreach (int web in use.Refs.Keys) if (intervals[web].IsVector) pressure.Add(use.PlacesOf(web), intervals[web].Parts);
+        if (pressure.Most <= Budget(isa)) return 1;
+        int passes = 2;
+        while (passes < 32 / isa.Lanes && pressure.Most > passes * BudgetOfPass(isa)) passes *= 2;
+        return passes;
+    }
+
+    /// <param name="spare">Locals that loops take turns in using.</param>
+    private void GiveRegisters(Loop loop, LoopUse use, Dictionary<int, Interval> intervals, Webs webs, VectorIsa isa, ILGenerator il, Dictionary<Type, List<LocalBuilder>> spare)
+    {
+        int passes = PassesOf(loop), budget = passes == 1 ? Budget(isa) : BudgetOfPass(isa);
+        var pressure = new Pressure(use);
+        foreach (var other in intervals.Values.Where(i => !i.Spilled && i.IsVector && i.Last >= use.First && i.First <= use.Last))
+        {
+            // The JIT puts away what the passes do not touch.
+            if (use.Refs.ContainsKey(other.Web)) pressure.Add(use.PlacesOf(other.Web), other.Parts / passes);
+            else if (passes == 1) pressure.Add(Enumerable.Range(Math.Max(other.First, use.First), Math.Min(other.Last, use.Last) - Math.Max(other.First, use.First) + 1), other.Parts);
+        }
         var places = new Dictionary<int, Place>();
+        var taken = new Dictionary<Type, int>();
         foreach (var (web, _) in use.Refs.OrderByDescending(r => r.Value).ThenBy(r => r.Key))
         {
             var interval = intervals[web];
-            if (!interval.Spilled || interval.Parts > left) continue;
-            left -= interval.Parts;
+            int parts = interval.Parts / passes;
+            if (!interval.Spilled || parts == 0 || !pressure.HasRoom(use.PlacesOf(web), parts, budget)) continue;
+            pressure.Add(use.PlacesOf(web), parts);
             var type = isa.Vector(ElementOf(webs.Types[web]));
-            places.Add(web, new Place([.. Enumerable.Range(0, interval.Parts).Select(_ => il.DeclareLocal(type))], 0));
+            var locals = new LocalBuilder[parts];
+            for (int p = 0; p < parts; p++) locals[p] = Spare(type);
+            places.Add(web, new Place([.. Enumerable.Range(0, interval.Parts).Select(p => locals[p % parts])], 0));
         }
         if (places.Count > 0) _loopPlaces.Add(loop, places);
+
+        LocalBuilder Spare(Type type)
+        {
+            int number = taken.GetValueOrDefault(type);
+            taken[type] = number + 1;
+            if (!spare.TryGetValue(type, out var locals)) spare.Add(type, locals = []);
+            if (number == locals.Count) locals.Add(il.DeclareLocal(type));
+            return locals[number];
+        }
     }
 
     /// <summary>How a uniform value or the base of an affine one is kept; a float in lane 0 of a small vector, so that scalars and vectors share their code.</summary>
@@ -204,12 +285,44 @@ internal sealed class Allocation
 
     private sealed class LoopUse(int first)
     {
+        private readonly Dictionary<int, List<int>> _places = [];
+
         public int First { get; } = first;
 
         public int Last { get; set; }
 
+        /// <summary>Its blocks, and where they begin.</summary>
+        public List<(int Block, int Start)> Blocks { get; } = [];
+
         /// <summary>How often each web is mentioned in it.</summary>
         public Dictionary<int, int> Refs { get; } = [];
+
+        /// <summary>Where in it a web holds what is still read.</summary>
+        public IEnumerable<int> PlacesOf(int web) => _places.GetValueOrDefault(web, []);
+
+        public void Mark(IEnumerable<int> live, int place)
+        {
+            foreach (int web in live)
+            {
+                if (!_places.TryGetValue(web, out var places)) _places.Add(web, places = []);
+                places.Add(place);
+            }
+        }
+    }
+
+    /// <summary>How many registers hold something at each place of a loop.</summary>
+    private sealed class Pressure(LoopUse use)
+    {
+        private readonly int[] _registers = new int[use.Last - use.First + 1];
+
+        public int Most => _registers.Max();
+
+        public void Add(IEnumerable<int> places, int registers)
+        {
+            foreach (int place in places) _registers[place - use.First] += registers;
+        }
+
+        public bool HasRoom(IEnumerable<int> places, int registers, int budget) => places.All(place => _registers[place - use.First] + registers <= budget);
     }
 
     private sealed class Interval

@@ -5,7 +5,7 @@ namespace ClipCuda.Ptx.Compiler;
 
 /// <summary>
 /// Vectors of which each lane is another constant, in memory that is never freed: there are a few dozen in a process. Written into the code one
-/// lane at a time they would be most of it, and the JIT stops optimising methods beyond 60,000 bytes of IL.
+/// lane at a time they would be most of it, and the JIT does not optimise long methods.
 /// </summary>
 internal static unsafe class ConstantVectors
 {

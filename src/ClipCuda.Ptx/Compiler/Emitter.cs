@@ -4,12 +4,15 @@ using System.Runtime.InteropServices;
 namespace ClipCuda.Ptx.Compiler;
 
 /// <summary>
-/// Writes one method: the blocks that a warp may run from a resume point up to the next barrier. Control here; values, arithmetic and memory
+/// Writes one method: the blocks that a warp may run from a resume point up to the next barrier or out of a loop with barriers. Control here; values, arithmetic and memory
 /// in the other parts. Lanes that part at a branch wait in masks, one a block; the running ones take the next block in layout order
 /// that anybody waits for, so that they meet again as early as they can. Where nobody can wait there are no masks at all.
 /// </summary>
 internal sealed partial class Emitter
 {
+    /// <summary>The JIT does not optimise beyond 60,000 bytes of IL, 20,000 instructions or 8,000 uses of locals; the last two come at some 55,000 bytes.</summary>
+    private const int LongestOptimised = 50_000;
+
     private readonly CompiledVersion _version;
     private readonly Func<ResumePoint, int> _resumeNumber;
     private readonly List<BasicBlock> _blocks;
@@ -23,57 +26,75 @@ internal sealed partial class Emitter
     private readonly ILGenerator _il;
     private readonly List<int> _segment;
     private readonly Allocation _places;
-    private readonly Dictionary<int, Label> _labels = [];
+    private readonly Dictionary<(int Block, int Pass), Label> _labels = [];
     private readonly Dictionary<int, LocalBuilder> _waiting = [];
     private readonly List<Action> _outOfLine = [];
     private readonly Dictionary<string, LocalBuilder> _pointers = [];
     private readonly LocalBuilder _current;
     private readonly HashSet<int> _handedOver = [];
+
+    /// <summary>Ends after every loop.</summary>
+    private readonly bool _brief;
     private readonly Label _handOver;
     private bool _handsOver;
 
     /// <summary>The loop of the block that is being written.</summary>
     private Loop? _loop;
+
+    /// <summary>Which of the loop's passes is being written.</summary>
+    private int _pass;
     private LocalBuilder[] _maskVectors = [];
 
-    private Emitter(CompiledVersion version, ResumePoint entry, Func<ResumePoint, int> resumeNumber, ILGenerator il)
+    private Emitter(CompiledVersion version, ResumePoint entry, Func<ResumePoint, int> resumeNumber, ILGenerator il, bool brief)
     {
+        _brief = brief;
         _version = version;
         _resumeNumber = resumeNumber;
         (_blocks, _graph, _webs, _analysis, _inlining, _nans, _frame, _isa) =
             (version.Kernel.Blocks, version.Kernel.Graph, version.Kernel.Webs, version.Analysis, version.Inlining, version.Kernel.NaNs, version.Kernel.Frame, version.Isa);
         _il = il;
         _segment = Reach(entry);
-        _places = new Allocation(_segment, LiveAt(entry), _blocks, _graph, _webs, _analysis, _inlining, _frame, _isa, il);
+        _places = new Allocation(_segment, LiveAt(entry), _blocks, _graph, _webs, _analysis, _inlining, _frame, _isa, il, MayPass);
         _current = il.DeclareLocal(typeof(int));
         _handOver = il.DefineLabel();
+
+        // Not a loop in whose middle the method begins.
+        bool MayPass(Loop loop) =>
+            !loop.Blocks.Contains(entry.Block) && LanePasses.Allow(loop, _blocks, _graph, _webs, _analysis, _inlining);
     }
 
     /// <summary>Compiles from a resume point on; <paramref name="arenaBytes"/> is what the method spills.</summary>
     public static Segment Compile(CompiledVersion version, ResumePoint entry, Func<ResumePoint, int> resumeNumber, out int arenaBytes)
     {
-        var method = new DynamicMethod($"{version.Kernel.Entry.Name}_{entry.Daring}_{entry.Block}", typeof(int), [typeof(WarpState).MakePointerType()], typeof(Emitter).Module, skipVisibility: true)
-        {
-            InitLocals = false,
-        };
-        var emitter = new Emitter(version, entry, resumeNumber, method.GetILGenerator());
-        emitter.Write(entry);
+        var (method, emitter) = Write(version, entry, resumeNumber, brief: false);
+        if (emitter._il.ILOffset > LongestOptimised) (method, emitter) = Write(version, entry, resumeNumber, brief: true);
         arenaBytes = emitter._places.ArenaBytes;
         return method.CreateDelegate<Segment>();
     }
 
-    /// <summary>Blocks that can run before the next barrier, in layout order.</summary>
+    private static (DynamicMethod Method, Emitter Emitter) Write(CompiledVersion version, ResumePoint entry, Func<ResumePoint, int> resumeNumber, bool brief)
+    {
+        var method = new DynamicMethod($"{version.Kernel.Entry.Name}_{entry.Daring}_{entry.Block}", typeof(int), [typeof(WarpState).MakePointerType()], typeof(Emitter).Module, skipVisibility: true)
+        {
+            InitLocals = false,
+        };
+        var emitter = new Emitter(version, entry, resumeNumber, method.GetILGenerator(), brief);
+        emitter.Write(entry);
+        return (method, emitter);
+    }
+
+    /// <summary>Blocks that can run before the method ends, in layout order.</summary>
     private List<int> Reach(ResumePoint entry)
     {
         var seen = new HashSet<int>();
-        var stack = new Stack<int>(entry.AtBranch ? _blocks[entry.Block].Successors() : [entry.Block]);
+        var stack = new Stack<int>(entry.AtBranch ? _blocks[entry.Block].Successors().Where(b => !EndsMethod(entry.Block, b)) : [entry.Block]);
         foreach (int b in _analysis.Waiting[entry.Block].Items()) stack.Push(b);
         while (stack.TryPop(out int b))
         {
             if (!seen.Add(b)) continue;
             foreach (int waiting in _analysis.Waiting[b].Items()) stack.Push(waiting);
             if (_blocks[b].End == BlockEnd.Barrier) continue;
-            foreach (int next in _blocks[b].Successors()) stack.Push(next);
+            foreach (int next in _blocks[b].Successors()) if (!EndsMethod(b, next)) stack.Push(next);
         }
         return [.. seen.OrderBy(b => _graph.Position[b])];
     }
@@ -100,7 +121,7 @@ internal sealed partial class Emitter
         }
         foreach (int b in _segment)
         {
-            _labels.Add(b, _il.DefineLabel());
+            for (int pass = 0; pass < _places.PassesOf(_graph.LoopOf[b]); pass++) _labels.Add((b, pass), _il.DefineLabel());
             DeclareWaiting(b);
         }
         if (entry.AtBranch) DeclareWaiting(entry.Block);
@@ -122,7 +143,7 @@ internal sealed partial class Emitter
         foreach (int web in LiveAt(entry).Where(_places.Has).Order()) LoadFromFrame(web);
         if (entry.AtBranch)
         {
-            foreach (int web in _places.HeldBy(_graph.LoopOf[entry.Block])) MoveParts(web, _places[web], _places.In(_graph.LoopOf[entry.Block], web));
+            foreach (int web in _places.HeldBy(_graph.LoopOf[entry.Block])) MoveParts(web, _places[web], _places.In(_graph.LoopOf[entry.Block], web), null, 0);
             State(nameof(WarpState.Condition), OpCodes.Ldind_I4);
             Part(entry.Block);
         }
@@ -132,8 +153,16 @@ internal sealed partial class Emitter
         }
         foreach (int b in _segment)
         {
-            _il.MarkLabel(_labels[b]);
-            WriteBlock(b);
+            var loop = _graph.LoopOf[b];
+            int passes = _places.PassesOf(loop);
+            if (passes == 1)
+            {
+                WriteBlock(b);
+            }
+            else if (b == loop!.Header)
+            {
+                WritePasses(loop, passes);
+            }
         }
         // Grows while it is written.
         for (int i = 0; i < _outOfLine.Count; i++) _outOfLine[i]();
@@ -151,6 +180,7 @@ internal sealed partial class Emitter
     private void WriteBlock(int b)
     {
         var block = _blocks[b];
+        _il.MarkLabel(_labels[(b, _pass)]);
         _maskVectors = [];
         _loop = _graph.LoopOf[b];
         foreach (var operation in block.Operations)
@@ -360,12 +390,6 @@ internal sealed partial class Emitter
         Jump(b, target);
     }
 
-    private void Jump(int from, int to)
-    {
-        CrossLoops(from, to);
-        _il.Emit(OpCodes.Br, _labels[to]);
-    }
-
     /// <summary>On to the first block where somebody waits.</summary>
     private void Dispatch(int b, List<int> order, bool lastIsCertain)
     {
@@ -404,10 +428,15 @@ internal sealed partial class Emitter
             WriteFault(_blocks[b].Origin, b, Outcome.DivergentBarrier);
             _il.MarkLabel(nobody);
         }
-        int target = _blocks[b].Target;
-        foreach (int web in _webs.LiveIn[target].Items().Where(_places.Has)) StoreToFrame(web);
+        WriteEnd(b, _blocks[b].Target, atOnce: false);
+    }
+
+    /// <summary>Ends the method; another one goes on, at once or when all warps have come to the barrier.</summary>
+    private void WriteEnd(int b, int next, bool atOnce)
+    {
+        foreach (int web in _webs.LiveIn[next].Items().Where(_places.Has)) StoreToFrame(web);
         StoreState(nameof(WarpState.Lanes), () => PushCurrent(b));
-        Constant(_resumeNumber(new ResumePoint(_version.Daring, target, AtBranch: false)) * 2);
+        Constant(_resumeNumber(new ResumePoint(_version.Daring, next, AtBranch: false)) * 2 + (atOnce ? 1 : 0));
         _il.Emit(OpCodes.Ret);
     }
 
@@ -424,7 +453,7 @@ internal sealed partial class Emitter
     {
         _handsOver = true;
         _handedOver.UnionWith(LiveAt(point));
-        foreach (int web in _places.HeldBy(_graph.LoopOf[b])) MoveParts(web, _places.In(_graph.LoopOf[b], web), _places[web]);
+        foreach (int web in _places.HeldBy(_graph.LoopOf[b])) MoveParts(web, _places.In(_graph.LoopOf[b], web), _places[web], null, 0);
         PushCurrent(b);
         _il.Emit(OpCodes.Stloc, _current);
         Constant(_resumeNumber(point) * 2 + 1);
@@ -526,6 +555,17 @@ internal sealed partial class Emitter
     {
         if (value is >= sbyte.MinValue and <= sbyte.MaxValue) _il.Emit(OpCodes.Ldc_I4_S, (sbyte)value);
         else _il.Emit(OpCodes.Ldc_I4, value);
+    }
+
+    private void ConstantLong(long value)
+    {
+        if (value is < int.MinValue or > int.MaxValue)
+        {
+            _il.Emit(OpCodes.Ldc_I8, value);
+            return;
+        }
+        Constant((int)value);
+        _il.Emit(OpCodes.Conv_I8);
     }
 
     /// <summary>Pushes a field of the warp's state.</summary>

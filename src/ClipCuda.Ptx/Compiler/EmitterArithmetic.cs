@@ -62,10 +62,9 @@ internal sealed partial class Emitter
             PushScalarResult(operation, type);
             _il.Emit(OpCodes.Stloc, scalar);
         }
-        for (int p = 0; p < Allocation.Parts(web, _webs, _analysis, _isa); p++)
+        foreach (int part in PartsNow(Allocation.Parts(web, _webs, _analysis, _isa)))
         {
-            int part = p;
-            StorePart(web, p, blend, () =>
+            StorePart(web, part, blend, () =>
             {
                 if (scalar is null)
                 {

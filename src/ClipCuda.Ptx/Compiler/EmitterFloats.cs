@@ -1,4 +1,5 @@
 using System.Reflection.Emit;
+using System.Runtime.Intrinsics.X86;
 
 namespace ClipCuda.Ptx.Compiler;
 
@@ -46,6 +47,9 @@ internal sealed partial class Emitter
                 Call(isa, "FusedMultiplyAdd", type, 3);
                 _putAside--;
                 break;
+            case Native.Minimum or Native.Maximum:
+                PushGreater(operation, isa, native.Kind == Native.Maximum, Operand);
+                break;
             default:
                 string name = native.Kind switch
                 {
@@ -53,8 +57,6 @@ internal sealed partial class Emitter
                     Native.Subtract => "Subtract",
                     Native.Multiply => "Multiply",
                     Native.Divide => "Divide",
-                    Native.Minimum => "MinNumber",
-                    Native.Maximum => "MaxNumber",
                     Native.Negate => "Negate",
                     Native.Absolute => "Abs",
                     Native.SquareRoot => "Sqrt",
@@ -64,26 +66,8 @@ internal sealed partial class Emitter
                     Native.RoundToZero => "Truncate",
                     _ => throw new NotCompilableException($"{native.Kind} of floats"),
                 };
-                int operands = native.Kind is Native.Add or Native.Subtract or Native.Multiply or Native.Divide or Native.Minimum or Native.Maximum ? 2 : 1;
-                if (native.Kind is Native.Minimum or Native.Maximum && NonZeroConstant(operation) is >= 0 and var bound)
-                {
-                    // The machine's own, which gives the second operand if the first is NaN.
-                    Operand(1 - bound);
-                    Operand(bound);
-                    Call(isa, native.Kind == Native.Minimum ? "MinNative" : "MaxNative", type, 2);
-                    break;
-                }
+                int operands = native.Kind is Native.Add or Native.Subtract or Native.Multiply or Native.Divide ? 2 : 1;
                 for (int s = 0; s < operands; s++) Operand(s);
-                if (native.Kind is Native.Minimum or Native.Maximum)
-                {
-                    if (isa.Range is { } range && operation.Sources.Take(2).All(_nans.IsQuiet))
-                    {
-                        _il.Emit(OpCodes.Ldc_I4, native.Kind == Native.Minimum ? 0b0100 : 0b0101); // the sign of the one chosen
-                        _il.Emit(OpCodes.Call, range);
-                        break;
-                    }
-                    HideConstants(isa);
-                }
                 Call(isa, name, type, operands);
                 break;
         }
@@ -99,6 +83,9 @@ internal sealed partial class Emitter
         void One() => PushFloat(isa, 1);
     }
 
+    /// <summary>The machine's minimum and maximum give their second operand if one is NaN or both are zero.</summary>
+    private static bool NativeGivesSecond => Sse.IsSupported;
+
     /// <summary>The source that is a number other than 0 at compile time; −1 if none is.</summary>
     private static int NonZeroConstant(Operation operation) =>
         Array.FindIndex(operation.Sources, s => s.IsConstant && BitConverter.UInt32BitsToSingle((uint)s.Bits) is not (0 or float.NaN));
@@ -112,17 +99,60 @@ internal sealed partial class Emitter
         Call(isa, "Create", typeof(float), 1);
     }
 
-    /// <summary>
-    /// Passes the two vectors on the stack through locals: .NET 10's MaxNumber and MinNumber give zeros of the wrong sign if the JIT sees that an
-    /// operand is the constant −0.
-    /// </summary>
-    private void HideConstants(VectorIsa isa)
+    /// <summary>The greater or the lesser of two operands: of a number and a NaN the number, of zeros the positive or the negative one.</summary>
+    private void PushGreater(Operation operation, VectorIsa isa, bool greater, Action<int> push)
     {
-        var (a, b) = (Temporary(isa.Vector(typeof(float)), 60), Temporary(isa.Vector(typeof(float)), 61));
+        var type = typeof(float);
+        string native = greater ? "MaxNative" : "MinNative";
+        if (NativeGivesSecond && NonZeroConstant(operation) is >= 0 and var bound)
+        {
+            push(1 - bound);
+            push(bound);
+            Call(isa, native, type, 2);
+            return;
+        }
+        push(0);
+        push(1);
+        if (isa.Range is { } range && operation.Sources.Take(2).All(_nans.IsQuiet))
+        {
+            _il.Emit(OpCodes.Ldc_I4, greater ? 0b0101 : 0b0100); // the sign of the one chosen
+            _il.Emit(OpCodes.Call, range);
+            return;
+        }
+        var (a, b) = (Temporary(isa.Vector(type), 60), Temporary(isa.Vector(type), 61));
         _il.Emit(OpCodes.Stloc, b);
         _il.Emit(OpCodes.Stloc, a);
-        _il.Emit(OpCodes.Ldloc, a);
-        _il.Emit(OpCodes.Ldloc, b);
+        Replace(b, a);
+        if (!NativeGivesSecond) Replace(a, b);
+        // Equal ones differ at most in their sign.
+        Equal(a, b);
+        Both(greater ? "BitwiseAnd" : "BitwiseOr");
+        Both(native);
+        Call(isa, "ConditionalSelect", type, 3);
+
+        // A NaN by the other operand.
+        void Replace(LocalBuilder x, LocalBuilder y)
+        {
+            Equal(x, x);
+            _il.Emit(OpCodes.Ldloc, x);
+            _il.Emit(OpCodes.Ldloc, y);
+            Call(isa, "ConditionalSelect", type, 3);
+            _il.Emit(OpCodes.Stloc, x);
+        }
+
+        void Equal(LocalBuilder x, LocalBuilder y)
+        {
+            _il.Emit(OpCodes.Ldloc, x);
+            _il.Emit(OpCodes.Ldloc, y);
+            Call(isa, "Equals", type, 2);
+        }
+
+        void Both(string name)
+        {
+            _il.Emit(OpCodes.Ldloc, a);
+            _il.Emit(OpCodes.Ldloc, b);
+            Call(isa, name, type, 2);
+        }
     }
 
     /// <summary>Any NaN on the stack becomes 7FFFFFFF.</summary>

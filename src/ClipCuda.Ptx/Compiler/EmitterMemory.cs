@@ -37,7 +37,7 @@ internal sealed partial class Emitter
         }
         if (offset != 0)
         {
-            _il.Emit(OpCodes.Ldc_I8, offset);
+            ConstantLong(offset);
             _il.Emit(OpCodes.Add);
         }
         _il.Emit(OpCodes.Conv_I);
@@ -135,7 +135,7 @@ internal sealed partial class Emitter
                 continue;
             }
             bool blend = NeedsBlend(operation, web);
-            for (int p = 0; p < Allocation.Parts(web, _webs, _analysis, _isa); p++)
+            foreach (int p in PartsNow(Allocation.Parts(web, _webs, _analysis, _isa)))
             {
                 StorePart(web, p, blend, () =>
                 {
@@ -153,10 +153,9 @@ internal sealed partial class Emitter
         var element = ElementOf(type);
         bool blend = NeedsBlend(operation, web);
         if (masked) PrepareMasks(operation.Block);
-        for (int p = 0; p < PartsOf(type); p++)
+        foreach (int part in PartsNow(PartsOf(type)))
         {
-            int part = p;
-            StorePart(web, p, blend, () =>
+            StorePart(web, part, blend, () =>
             {
                 if (!masked)
                 {
@@ -186,10 +185,9 @@ internal sealed partial class Emitter
             var type = _webs.Types[web];
             bool blend = NeedsBlend(operation, web);
             int lanes = _isa.Bytes / (IsWide(type) ? 8 : 4);
-            for (int p = 0; p < PartsOf(type); p++)
+            foreach (int part in PartsNow(PartsOf(type)))
             {
-                int part = p;
-                StorePart(web, p, blend, () =>
+                StorePart(web, part, blend, () =>
                 {
                     for (int lane = 0; lane < lanes; lane++)
                     {
@@ -347,7 +345,7 @@ internal sealed partial class Emitter
     private void PushOffset(LocalBuilder pointer, long offset)
     {
         _il.Emit(OpCodes.Ldloc, pointer);
-        _il.Emit(OpCodes.Ldc_I8, offset);
+        ConstantLong(offset);
         _il.Emit(OpCodes.Conv_I);
         _il.Emit(OpCodes.Add);
     }
@@ -439,7 +437,11 @@ internal sealed partial class Emitter
             if (masked) PushMaskPart(false, p, element);
             _il.Emit(OpCodes.Ldloc, Temporary(_isa.Vector(element), 10 + p));
             if (masked) _il.Emit(OpCodes.Call, _isa.MaskStore(element));
-            else StoreVector(element);
+            else
+            {
+                _il.Emit(OpCodes.Unaligned, (byte)1);
+                StoreVector(element);
+            }
         }
     }
 

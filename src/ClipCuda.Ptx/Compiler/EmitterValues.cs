@@ -14,6 +14,9 @@ internal sealed partial class Emitter
 
     private int PartsOf(ValueType type) => Allocation.Parts(type, ValueClass.Varying, _isa);
 
+    /// <summary>The parts of so many that the pass being written computes; all of them outside of loops in passes.</summary>
+    private IEnumerable<int> PartsNow(int parts) => PartsIn(_loop, _pass, parts);
+
     private void Call(VectorIsa isa, string name, Type element, int parameters) => _il.Emit(OpCodes.Call, isa.Method(name, element, parameters));
 
     private void Cast(VectorIsa isa, Type from, Type to)
@@ -158,34 +161,6 @@ internal sealed partial class Emitter
     /// <summary>Where a web is in the block that is being written.</summary>
     private Place PlaceOf(int web) => _places.In(_loop, web);
 
-    /// <summary>Moves what a loop has in registers of its own between these and memory, where control goes from a block (−1: the method's start) to another.</summary>
-    private void CrossLoops(int from, int to)
-    {
-        var (left, entered) = (from < 0 ? null : _graph.LoopOf[from], _graph.LoopOf[to]);
-        if (left == entered) return;
-        foreach (int web in _places.HeldBy(left).Where(IsWanted)) MoveParts(web, _places.In(left, web), _places[web]);
-        foreach (int web in _places.HeldBy(entered).Where(IsWanted)) MoveParts(web, _places[web], _places.In(entered, web));
-
-        bool IsWanted(int web) => _webs.LiveIn[to][web] || _analysis.NeedsBlend(to, web);
-    }
-
-    private void MoveParts(int web, Place from, Place to)
-    {
-        var type = ElementOf(_webs.Types[web]);
-        for (int p = 0; p < Math.Max(from.Locals.Length, to.Locals.Length); p++)
-        {
-            if (to.IsSpilled) PushMemory(to, p);
-            if (!from.IsSpilled) _il.Emit(OpCodes.Ldloc, from.Locals[p]);
-            else
-            {
-                PushMemory(from, p);
-                LoadVectorAt(0, type);
-            }
-            if (to.IsSpilled) StoreVector(type);
-            else _il.Emit(OpCodes.Stloc, to.Locals[p]);
-        }
-    }
-
     private void PushMemory(Place place, int part)
     {
         PushPointer(place.InFrame ? nameof(WarpState.Frame) : nameof(WarpState.Arena), place.Offset + part * _isa.Bytes);
@@ -279,7 +254,7 @@ internal sealed partial class Emitter
         _il.Emit(OpCodes.Ldobj, _isa.Vector(element));
     }
 
-    /// <summary>From the pointer on the stack plus an offset.</summary>
+    /// <summary>From the pointer on the stack, which is one of the warp's own, plus an offset.</summary>
     private void LoadVectorAt(int offset, Type element)
     {
         if (offset != 0)
@@ -287,15 +262,11 @@ internal sealed partial class Emitter
             Constant(offset);
             _il.Emit(OpCodes.Add);
         }
-        _il.Emit(OpCodes.Unaligned, (byte)1);
         _il.Emit(OpCodes.Ldobj, _isa.Vector(element));
     }
 
-    private void StoreVector(Type element)
-    {
-        _il.Emit(OpCodes.Unaligned, (byte)1);
-        _il.Emit(OpCodes.Stobj, _isa.Vector(element));
-    }
+    /// <summary>To memory of the warp's own, which is aligned.</summary>
+    private void StoreVector(Type element) => _il.Emit(OpCodes.Stobj, _isa.Vector(element));
 
     /// <summary>Pushes which lanes hold a predicate, as 32 bits.</summary>
     private void PushBits(int web)

@@ -188,7 +188,7 @@ internal sealed class FlowGraph
         return order;
     }
 
-    private bool IsBackEdge(int from, int to) => LoopHeadedBy(to) is { } loop && loop.Blocks.Contains(from);
+    public bool IsBackEdge(int from, int to) => LoopHeadedBy(to) is { } loop && loop.Blocks.Contains(from);
 
     private Loop? LoopHeadedBy(int block) => Loops.Find(l => l.Header == block);
 

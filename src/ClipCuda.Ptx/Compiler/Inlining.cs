@@ -12,6 +12,9 @@ internal sealed class Inlining
     /// <summary>Uses of a broadcast load beyond which a register serves better.</summary>
     private const int MostBroadcasts = 4;
 
+    /// <summary>Over so few instructions a value may be put off whatever it needs.</summary>
+    private const int Near = 4;
+
     private readonly Operation?[] _inlined;
     private readonly bool[] _absorbed;
 
@@ -70,7 +73,7 @@ internal sealed class Inlining
 
             void Take(int web, int use, bool accepts, bool scalarUse)
             {
-                if (accepts && trees.TryGetValue(web, out var tree) && Fits(tree, use) && (scalarUse || IsCheap(tree.Operation, analysis)))
+                if (accepts && trees.TryGetValue(web, out var tree) && Fits(tree, use) && !HoldsUp(tree, use, web) && (scalarUse || IsCheap(tree.Operation, analysis)))
                 {
                     _inlined[web] = tree.Operation;
                     tree.Taken++;
@@ -90,6 +93,15 @@ internal sealed class Inlining
             if (tree.Taken < webs.Uses[web]) _inlined[web] = null;
         }
 
+        // Put off to where it is used, a value takes one register less, and keeps those busy that it is computed from. Of the sums of an unrolled loop
+        // each would wait for the last factor, and all factors be in registers.
+        bool HoldsUp(Tree tree, int use, int web) =>
+            use - tree.At > Near && use < operations.Count && NativeOf(tree.Operation) == Native.Fused
+            && ((NativeOf(operations[use]) == Native.Fused && operations[use].Sources[2] == new Source(web)) || NativeOf(operations[use]) == Native.Move)
+            && tree.Leaves.Count(leaf => !analysis.Classes[leaf].IsScalar && !IsRead(leaf, block, use, webs)) > 1;
+
+        static Native? NativeOf(Operation operation) => operation.Kind == OperationKind.Pure ? Natives.Get(operation.Opcode).Kind : null;
+
         bool Fits(Tree tree, int use)
         {
             for (int k = tree.At + 1; k < use; k++)
@@ -99,6 +111,17 @@ internal sealed class Inlining
             }
             return true;
         }
+    }
+
+    /// <summary>Whether what a web holds before an operation of the block is read by it or later.</summary>
+    private static bool IsRead(int web, BasicBlock block, int from, Webs webs)
+    {
+        for (int k = from; k < block.Operations.Count; k++)
+        {
+            if (block.Operations[k].Sources.Contains(new Source(web))) return true;
+            if (block.Operations[k].Destinations.Contains(web)) return false;
+        }
+        return webs.LiveOut[block.Index][web];
     }
 
     private static bool IsCandidate(Operation at, Webs webs, Analysis analysis)
