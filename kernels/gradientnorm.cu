@@ -12,11 +12,13 @@ constexpr int PerThread = 32;
 
 KERNEL(Threads) gradientnorm_partial(float* partial, const float* g, long long count) {
     __shared__ float scratch[Threads / WarpSize];
-    long long start = (long long)blockIdx.x * Threads * PerThread + threadIdx.x;
-    float squares = 0;
+    // A warp's elements are neighbours: one stream for a CPU's prefetch.
+    constexpr int OfWarp = WarpSize * PerThread;
+    long long start = ((long long)blockIdx.x * (Threads / WarpSize) + warp_index()) * OfWarp;
+    int left = count - start < OfWarp ? (int)(count - start) : OfWarp;
     const float* own = g + start;
-    int left = count - start < Threads * PerThread ? (int)(count - start) : Threads * PerThread;
-    for (int k = 0; k < left; k += Threads) squares = fmaf(own[k], own[k], squares);
+    float squares = 0;
+    for (int k = threadIdx.x % WarpSize; k < left; k += WarpSize) squares = fmaf(own[k], own[k], squares);
     float sum = block_sum<Threads>(squares, scratch);
     if (threadIdx.x == 0) partial[blockIdx.x] = sum;
 }

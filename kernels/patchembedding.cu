@@ -23,11 +23,14 @@ KERNEL(128) patchembedding_unfold(float* patches, const float* pixels, int heigh
     int top = (s - 1) / across * patch;
     int left = (s - 1) % across * patch;
     const float* in = pixels + (long long)b * 3 * height * width;
-    for (int i = threadIdx.x; i < 3 * area; i += 128) {
-        int channel = i / area;
-        int y = i % area / patch;
-        int x = i % patch;
-        out[i] = in[((long long)channel * height + top + y) * width + left + x];
+    // A warp a row of a patch's channel.
+    for (int row = warp_index(); row < 3 * patch; row += 128 / WarpSize) {
+        int channel = row / patch;
+        const float* from = in + ((long long)channel * height + top + row - channel * patch) * width + left;
+        for (int x = 0; x < patch; x += WarpSize) {
+            int lane = threadIdx.x % WarpSize;
+            if (x + lane < patch) out[row * patch + x + lane] = from[x + lane];
+        }
     }
 }
 

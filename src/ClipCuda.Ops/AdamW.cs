@@ -9,8 +9,6 @@ namespace ClipCuda.Ops;
 /// </summary>
 public sealed class AdamW : IDisposable
 {
-    private const int ElementsABlock = 2048;
-
     private readonly ParameterSet _parameters;
     private readonly float _beta1, _beta2, _epsilon, _weightDecay;
     private readonly DeviceBuffer _first, _second, _step;
@@ -68,7 +66,7 @@ public sealed class AdamW : IDisposable
     /// <summary>The second part of <see cref="Step"/>, which can be recorded.</summary>
     public void Update(DevicePointer clip) =>
         _parameters.Device.Kernel("adamw_step").Launch(
-            Shapes.Ceiling(_parameters.TrainedElements, ElementsABlock), 256, _parameters.Values.Data, _first.Start, _second.Start, _parameters.Gradients.Data, _step.Start, clip,
+            Shapes.Stretches(_parameters.TrainedElements), 256, _parameters.Values.Data, _first.Start, _second.Start, _parameters.Gradients.Data, _step.Start, clip,
             _parameters.TrainedElements, _parameters.DecayedElements, _beta1, (float)(1 - (double)_beta1), _beta2, (float)(1 - (double)_beta2), _epsilon);
 
     public void Dispose()

@@ -29,6 +29,6 @@ public static class Residual
     public static void AddInto(Tensor target, Tensor addend)
     {
         Shapes.Require(addend, nameof(addend), target.Shape);
-        target.Device.Kernel("residual_add_into").Launch(Shapes.Ceiling(target.Elements, 256), 256, target.Data, addend.Data, target.Elements);
+        target.Device.Kernel("residual_add_into").Launch(Shapes.Stretches(target.Elements), 256, target.Data, addend.Data, target.Elements);
     }
 }

@@ -11,6 +11,9 @@ internal static class Shapes
 
     public static int Ceiling(long count, int divisor) => checked((int)((count + divisor - 1) / divisor));
 
+    /// <summary>The blocks of 256 threads of kernels that take the stretches of common/stretch.cuh.</summary>
+    public static int Stretches(long elements) => Ceiling(elements, 2048);
+
     /// <summary>The grid of kernels that take the tiles of common/tile.cuh.</summary>
     public static Dim3 Tiles(int rows, int columns) => new(Ceiling(rows, 16), Ceiling(columns, 256));
 
