@@ -24,6 +24,25 @@ public static class BicubicTaps
         return (taps, pitch);
     }
 
+    /// <summary>
+    /// The same by column, so that neighbouring outputs' numbers are neighbours: the first input of each output, then each one's first weight, second and
+    /// so on. All have as many, <c>Count</c>, some of them zero.
+    /// </summary>
+    public static (int[] Taps, int Count) ComputeColumns(int input, int output, int first, int count)
+    {
+        var (rows, pitch) = Compute(input, output, first, count);
+        int most = Enumerable.Range(0, count).Max(i => rows[i * pitch + 1]);
+        int[] columns = new int[(1 + most) * count];
+        for (int i = 0; i < count; i++)
+        {
+            var row = rows.AsSpan(i * pitch, pitch);
+            int from = Math.Min(row[0], input - most);
+            columns[i] = from;
+            for (int k = 0; k < row[1]; k++) columns[(1 + row[0] - from + k) * count + i] = row[2 + k];
+        }
+        return (columns, most);
+    }
+
     /// <summary>The first input of one output and the weights from there, before they are rounded.</summary>
     public static (int First, double[] Weights) Weights(int input, int output, int index)
     {

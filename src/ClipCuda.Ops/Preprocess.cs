@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using ClipCuda.Devices;
+using ClipCuda.Ptx;
 
 namespace ClipCuda.Ops;
 
@@ -56,14 +57,19 @@ public sealed class Preprocess : IDisposable
     // Random crops of photographs meet thousands of sizes; the taps of this many are kept.
     private const int KeptAxes = 512;
 
+    /// <summary>How one side is resized.</summary>
+    /// <param name="ByColumn">The taps are laid out for the horizontal pass.</param>
+    /// <param name="Flip">The outputs from last to first, which mirrors the image.</param>
+    private readonly record struct Axis(int Input, int Output, int First, bool ByColumn, bool Flip);
+
     private readonly Device _device;
     private readonly int _size;
     private readonly DeviceBuffer _normalisation, _unchanged;
-    private readonly Dictionary<(int Input, int Output, int First, bool Flip), (int[] Taps, int Pitch)> _axes = [];
+    private readonly Dictionary<Axis, (int[] Taps, int Pitch)> _axes = [];
     private readonly Dictionary<string, DeviceBuffer> _buffers = new(StringComparer.Ordinal);
     private readonly List<long> _table = [];
     private readonly List<int> _taps = [];
-    private readonly Dictionary<(int Input, int Output, int First, bool Flip), int> _placed = [];
+    private readonly Dictionary<Axis, int> _placed = [];
     private readonly List<float> _changes = [];
 
     public Preprocess(Device device, int size, ReadOnlySpan<float> mean, ReadOnlySpan<float> deviation)
@@ -104,11 +110,14 @@ public sealed class Preprocess : IDisposable
         var taps = Upload<int>("resize taps", CollectionsMarshal.AsSpan(_taps));
         var between = Reserve("resized rows", rowBytes);
         _device.Kernel("preprocess_horizontal")
-            .Launch(new(Shapes.Ceiling((long)mostRows * _size, 128), images.Length), 128, between, source, table, taps, _size);
+            .Launch(Spans(mostRows, images.Length), 128, between, source, table, taps, _size);
         _device.Kernel("preprocess_vertical")
-            .Launch(new(Shapes.Ceiling((long)_size * _size, 128), images.Length), 128, pixels.Data, between, table, taps, (colours.IsEmpty ? _normalisation : _unchanged).Start, _size);
+            .Launch(Spans(_size, images.Length), 128, pixels.Data, between, table, taps, (colours.IsEmpty ? _normalisation : _unchanged).Start, _size);
         if (!colours.IsEmpty) _device.Kernel("preprocess_colours").Launch(images.Length, 256, pixels.Data, Upload<float>("colour changes", Table(colours)), _normalisation.Start, _size);
     }
+
+    /// <summary>The grid of a pass: four warps a block, each with 32 pixels of a row.</summary>
+    private Dim3 Spans(int rows, int images) => new(Shapes.Ceiling((long)rows * Shapes.Ceiling(_size, 32), 4), images);
 
     public void Dispose()
     {
@@ -121,11 +130,11 @@ public sealed class Preprocess : IDisposable
     /// <summary>Adds an image's row to the table the kernels read; returns how many source rows its window needs.</summary>
     private int AddToTable(PreprocessImage image, long rowBytes)
     {
-        var (tapsX, pitchX, _) = Place(image.CropWidth, image.ResizedWidth, image.WindowX, image.Flip);
-        var (tapsY, pitchY, axisY) = Place(image.CropHeight, image.ResizedHeight, image.WindowY);
+        var (tapsX, countX, _) = Place(new Axis(image.CropWidth, image.ResizedWidth, image.WindowX, ByColumn: true, image.Flip));
+        var (tapsY, pitchY, axisY) = Place(new Axis(image.CropHeight, image.ResizedHeight, image.WindowY, ByColumn: false, Flip: false));
         int firstRow = axisY[0], last = (_size - 1) * pitchY, rows = axisY[last] + axisY[last + 1] - firstRow;
         long start = image.Offset + 3L * ((long)(image.CropY + firstRow) * image.Width + image.CropX);
-        _table.AddRange([start, 3L * image.Width, firstRow, rowBytes, rows, tapsX, pitchX, tapsY, pitchY]);
+        _table.AddRange([start, 3L * image.Width, firstRow, rowBytes, rows, tapsX, countX, tapsY, pitchY]);
         return rows;
     }
 
@@ -137,22 +146,23 @@ public sealed class Preprocess : IDisposable
         return CollectionsMarshal.AsSpan(_changes);
     }
 
-    /// <param name="flip">The outputs from last to first, which mirrors the image.</param>
-    private (int Start, int Pitch, int[] Taps) Place(int input, int output, int first, bool flip = false)
+    private (int Start, int Pitch, int[] Taps) Place(Axis axis)
     {
-        var key = (input, output, first, flip);
-        if (!_axes.TryGetValue(key, out var axis))
+        if (!_axes.TryGetValue(axis, out var known)) _axes.Add(axis, known = Compute(axis));
+        if (!_placed.TryGetValue(axis, out int start))
         {
-            axis = BicubicTaps.Compute(input, output, first, _size);
-            if (flip) axis.Taps = [.. axis.Taps.Chunk(axis.Pitch).Reverse().SelectMany(row => row)];
-            _axes.Add(key, axis);
+            _placed.Add(axis, start = _taps.Count);
+            _taps.AddRange(known.Taps);
         }
-        if (!_placed.TryGetValue(key, out int start))
-        {
-            _placed.Add(key, start = _taps.Count);
-            _taps.AddRange(axis.Taps);
-        }
-        return (start, axis.Pitch, axis.Taps);
+        return (start, known.Pitch, known.Taps);
+    }
+
+    private (int[] Taps, int Pitch) Compute(Axis axis)
+    {
+        if (!axis.ByColumn) return BicubicTaps.Compute(axis.Input, axis.Output, axis.First, _size);
+        var (taps, count) = BicubicTaps.ComputeColumns(axis.Input, axis.Output, axis.First, _size);
+        if (axis.Flip) foreach (int k in Enumerable.Range(0, 1 + count)) taps.AsSpan(k * _size, _size).Reverse();
+        return (taps, count);
     }
 
     private void Check(PreprocessImage image, int bytes, int index)

@@ -17,7 +17,8 @@ internal sealed partial class Emitter
                 return;
             case Native.IntegerToFloat:
                 push(0, ValueType.Bits32);
-                Call(isa, "ConvertToSingle", typeof(int), 1);
+                if (native.In == Number.U32) PushUnsignedToFloat(isa);
+                else Call(isa, "ConvertToSingle", typeof(int), 1);
                 return;
             case Native.Saturate:
                 PushSaturated(isa, push);
@@ -153,6 +154,25 @@ internal sealed partial class Emitter
             _il.Emit(OpCodes.Ldloc, b);
             Call(isa, name, type, 2);
         }
+    }
+
+    /// <summary>Both halves of an unsigned number are floats exactly, so that only their sum is rounded.</summary>
+    private void PushUnsignedToFloat(VectorIsa isa)
+    {
+        var value = Temporary(isa.Vector(typeof(int)), 5);
+        _il.Emit(OpCodes.Stloc, value);
+        _il.Emit(OpCodes.Ldloc, value);
+        Constant(16);
+        Call(isa, "ShiftRightLogical", typeof(int), 2);
+        Call(isa, "ConvertToSingle", typeof(int), 1);
+        PushFloat(isa, 65536);
+        Call(isa, "Multiply", typeof(float), 2);
+        _il.Emit(OpCodes.Ldloc, value);
+        Constant(0xFFFF);
+        Call(isa, "Create", typeof(int), 1);
+        Call(isa, "BitwiseAnd", typeof(int), 2);
+        Call(isa, "ConvertToSingle", typeof(int), 1);
+        Call(isa, "Add", typeof(float), 2);
     }
 
     /// <summary>Any NaN on the stack becomes 7FFFFFFF.</summary>

@@ -1,4 +1,5 @@
 using System.Numerics;
+using System.Reflection;
 using System.Reflection.Emit;
 
 namespace ClipCuda.Ptx.Compiler;
@@ -104,6 +105,9 @@ internal sealed partial class Emitter
             case MemoryShape.Contiguous when !partial || _isa.HasMaskedMemory && !IsWide(_webs.Types[operation.Destinations[0]]):
                 WriteContiguousLoad(operation, partial);
                 return;
+            case MemoryShape.Strided when !partial && IsNarrow(operation) && _isa.Extend(operation.Type) is { } extend:
+                WriteNarrowLoad(operation, extend);
+                return;
             case MemoryShape.Strided when !partial:
                 WriteStridedLoad(operation);
                 return;
@@ -166,6 +170,31 @@ internal sealed partial class Emitter
                 PushMaskPart(false, part, element);
                 if (_isa.LoadTakesMerge) PushConstantVector(0, type);
                 _il.Emit(OpCodes.Call, _isa.MaskLoad(element));
+            });
+        }
+    }
+
+    /// <summary>Neighbouring numbers of 8 or 16 bits, in registers of up to 32.</summary>
+    private bool IsNarrow(Operation operation) =>
+        operation.Destinations is [int web] && !IsWide(_webs.Types[web])
+        && MemoryForm.ElementBytes(operation.Type) is 1 or 2 && _analysis.ClassOf(operation.Sources[0]).Step == MemoryForm.ElementBytes(operation.Type);
+
+    private void WriteNarrowLoad(Operation operation, MethodInfo extend)
+    {
+        int web = operation.Destinations[0];
+        bool blend = NeedsBlend(operation, web);
+        foreach (int part in PartsNow(PartsOf(ValueType.Bits32)))
+        {
+            StorePart(web, part, blend, () =>
+            {
+                PushAddress(operation, (long)part * _isa.Lanes * MemoryForm.ElementBytes(operation.Type));
+                if (extend.GetParameters()[0].ParameterType is { IsPointer: false } vector)
+                {
+                    _il.Emit(OpCodes.Unaligned, (byte)1);
+                    _il.Emit(OpCodes.Ldobj, vector);
+                }
+                _il.Emit(OpCodes.Call, extend);
+                CastVector(ValueType.Bits32, _webs.Types[web]);
             });
         }
     }

@@ -198,7 +198,7 @@ internal static class VectorForm
         {
             Native.Divide or Native.Remainder => native.In is Number.F32 or Number.S32 or Number.U32,
             Native.ShiftLeft or Native.ShiftRight => operation.Sources[1].IsConstant,
-            Native.IntegerToFloat => native.In == Number.S32,
+            Native.IntegerToFloat => native.In is Number.S32 or Number.U32,
             Native.MultiplyHigh => false,
             _ => true,
         };

@@ -78,6 +78,31 @@ internal sealed class VectorIsa
         !(Bits == 512 ? Avx512DQ.IsSupported : Avx512DQ.VL.IsSupported) ? null
         : (Bits == 512 ? typeof(Avx512DQ) : typeof(Avx512DQ.VL)).GetMethod("Range", [Vector(typeof(float)), Vector(typeof(float)), typeof(byte)]);
 
+    /// <summary>
+    /// Makes 32-bit lanes of neighbouring bytes or 16-bit numbers: at a pointer, or of 512 bits of the vector that holds them. Null where the processor
+    /// has none, or for other types.
+    /// </summary>
+    public MethodInfo? Extend(string type)
+    {
+        Type? element = type switch
+        {
+            "u8" or "b8" => typeof(byte),
+            "s8" => typeof(sbyte),
+            "u16" or "b16" => typeof(ushort),
+            "s16" => typeof(short),
+            _ => null,
+        };
+        if (element is null) return null;
+        return Bits switch
+        {
+            512 => Avx512F.IsSupported ? typeof(Avx512F).GetMethod("ConvertToVector512Int32", [NarrowVector(type).MakeGenericType(element)]) : null,
+            256 => Avx2.IsSupported ? typeof(Avx2).GetMethod("ConvertToVector256Int32", [element.MakePointerType()]) : null,
+            _ => Sse41.IsSupported ? typeof(Sse41).GetMethod("ConvertToVector128Int32", [element.MakePointerType()]) : null,
+        };
+    }
+
+    private static Type NarrowVector(string type) => type.EndsWith('8') ? typeof(Vector128<>) : typeof(Vector256<>);
+
     public bool CanInterleave => Bits switch { 512 => Avx512F.IsSupported, 256 => Avx.IsSupported, _ => Sse2.IsSupported };
 
     /// <summary>Of each 128 bits of two vectors, the lower or the upper halves' elements by turns.</summary>
