@@ -24,12 +24,14 @@ KERNEL(128) patchembedding_unfold(float* patches, const float* pixels, int heigh
     int left = (s - 1) % across * patch;
     const float* in = pixels + (long long)b * 3 * height * width;
     // A warp a row of a patch's channel.
+    int lane = threadIdx.x % WarpSize;
     for (int row = warp_index(); row < 3 * patch; row += 128 / WarpSize) {
         int channel = row / patch;
-        const float* from = in + ((long long)channel * height + top + row - channel * patch) * width + left;
+        const float* from = in + ((long long)channel * height + top + row - channel * patch) * width + left + lane;
+        float* to = out + row * patch + lane;
+#pragma unroll 1
         for (int x = 0; x < patch; x += WarpSize) {
-            int lane = threadIdx.x % WarpSize;
-            if (x + lane < patch) out[row * patch + x + lane] = from[x + lane];
+            if (lane < patch - x) to[x] = from[x];
         }
     }
 }
