@@ -123,6 +123,7 @@ internal static unsafe class SoftDriver
         if (--gpu.ContextReferences[device] < 0) throw gpu.Misuse(201, "cuDevicePrimaryCtxRelease_v2: the context is not open");
         string[] left = [.. gpu.LiveObjects()];
         if (left.Length > 0 || gpu.Memory.Live > 0) gpu.Violate($"leaked: {string.Join(", ", left)}, {gpu.Memory.Live} pieces of memory");
+        else if (Array.TrueForAll(gpu.ContextReferences, count => count == 0)) gpu.Streams.Forget();
     }, needsContext: false, releases: true);
 
     [UnmanagedCallersOnly(EntryPoint = "cuCtxSetCurrent")]
