@@ -68,21 +68,6 @@ public sealed class CudaDeviceTests
         Assert.That(device.Description, tf32 ? Does.Contain("TF32") : Does.Not.Contain("TF32"));
     }
 
-    /// <summary>As the tests of the GPU pack do in one process.</summary>
-    [Test]
-    public void A_GPU_is_opened_and_closed_as_often_as_one_likes()
-    {
-        using var gpu = SoftGpu.Plug();
-        for (int i = 0; i < 300; i++)
-        {
-            using var device = Device.Open("cuda", 0);
-            using var buffer = Upload(device, [i]);
-            var result = new float[1];
-            device.CopyToHost(buffer.Start, MemoryMarshal.AsBytes(result.AsSpan()));
-            Assert.That(result[0], Is.EqualTo(i));
-        }
-    }
-
     [Test]
     public void Large_copies_run_through_both_pinned_buffers_and_come_back_whole()
     {
