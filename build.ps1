@@ -1,7 +1,8 @@
 # Verbs: kernels [--nvcc] (CUDA to PTX), build, build managedcuda (the optional second CUDA binding), test, bench [filter] [--quick] (against libtorch), fuzz [count] [seed]
 # (random programs, compiler against interpreter; damaged weights, configurations and texts), mutate [kernel] [most] (altered kernels, which their tests must
 # notice), faults (every driver call of a run fails once), crash [count] [seed] (runs are killed
-# and resumed), soak [steps] (a long run's memory), counters (what kernels ask of memory, to kernels/README.md). Only `kernels` needs more than the .NET SDK. The same as build.sh.
+# and resumed), soak [steps] (a long run's memory), counters (what kernels ask of memory, to kernels/README.md), gpu-pack [linux-x64|linux-arm64] (an archive
+# that tests and measures a machine with an NVIDIA driver and cuBLAS). Only `kernels` needs more than the .NET SDK. The same as build.sh.
 $ErrorActionPreference = 'Stop'
 Set-Location $PSScriptRoot
 
@@ -87,13 +88,43 @@ if ($args.Count -gt 1 -and "$($args[0]) $($args[1])" -ceq 'build managedcuda') {
     exit $LASTEXITCODE
 }
 
+# Has folders and lock files of its own, so that no other build is touched.
+if ($args.Count -gt 0 -and $args[0] -ceq 'gpu-pack') {
+    $rid = $args.Count -gt 1 ? $args[1] : 'linux-x64'
+    if ($rid -cnotin 'linux-x64', 'linux-arm64') {
+        [Console]::Error.WriteLine("error: there is no GPU pack for '$rid'; there are linux-x64 and linux-arm64")
+        exit 2
+    }
+    $name = "clipcuda-gpu-$rid"
+    $folder = "artifacts/$name"
+    $archive = "$folder.tar.gz"
+    $most = 60000000
+    foreach ($old in $folder, $archive) { if (Test-Path $old) { Remove-Item -Recurse $old } }
+    New-Item -ItemType Directory -Force $folder | Out-Null
+    dotnet publish tests/ClipCuda.Tests -c Release -r $rid --self-contained --artifacts-path artifacts/build -o "$folder/bin" `
+        '-p:NuGetLockFilePath=obj/gpu-pack.lock.json' '-p:RestoreLockedMode=false' '-p:DebugType=none' '-p:PublishDocumentationFiles=false'
+    if ($LASTEXITCODE -ne 0) { exit $LASTEXITCODE }
+    Copy-Item -Recurse data, LICENSE, THIRD-PARTY-NOTICES.md, tests/ClipCuda.Tests/GpuPack/run $folder
+    tar -C artifacts -czf "$archive.tmp" $name
+    if ($LASTEXITCODE -ne 0) { exit $LASTEXITCODE }
+    $bytes = (Get-Item "$archive.tmp").Length
+    if ($bytes -gt $most) {
+        [Console]::Error.WriteLine("error: $archive.tmp has $bytes bytes, more than $most")
+        exit 1
+    }
+    Move-Item "$archive.tmp" $archive
+    Remove-Item -Recurse $folder
+    "${archive}: $bytes bytes; unpack it on a machine with an NVIDIA driver and cuBLAS and start ./run"
+    exit 0
+}
+
 switch -Exact ("$args") {
     'kernels' { Build-Kernels }
     'kernels --nvcc' { Test-KernelsWithNvcc }
     'build' { dotnet build ClipCuda.sln; exit $LASTEXITCODE }
     'test' { dotnet test; exit $LASTEXITCODE }
     default {
-        [Console]::Error.WriteLine('usage: ./build.ps1 kernels [--nvcc] | build [managedcuda [-p:ManagedCudaPath=FOLDER]] | test | bench [filter] [--quick] [--output FOLDER] | fuzz [count] [seed] | mutate [kernel] [most] | faults | crash [count] [seed] | soak [steps] | counters')
+        [Console]::Error.WriteLine('usage: ./build.ps1 kernels [--nvcc] | build [managedcuda [-p:ManagedCudaPath=FOLDER]] | test | bench [filter] [--quick] [--output FOLDER] | fuzz [count] [seed] | mutate [kernel] [most] | faults | crash [count] [seed] | soak [steps] | counters | gpu-pack [linux-x64|linux-arm64]')
         exit 2
     }
 }

@@ -2,7 +2,8 @@
 # Verbs: kernels [--nvcc] (CUDA to PTX), build, build managedcuda (the optional second CUDA binding), test, bench [filter] [--quick] (against libtorch),
 # fuzz [count] [seed] (random programs, compiler against interpreter; damaged weights, configurations and texts),
 # mutate [kernel] [most] (altered kernels, which their tests must notice), faults (every driver call of a run fails once),
-# crash [count] [seed] (runs are killed and resumed), soak [steps] (a long run's memory), counters (what kernels ask of memory, to kernels/README.md).
+# crash [count] [seed] (runs are killed and resumed), soak [steps] (a long run's memory), counters (what kernels ask of memory, to kernels/README.md),
+# gpu-pack [linux-x64|linux-arm64] (an archive that tests and measures a machine with an NVIDIA driver and cuBLAS).
 # Only `kernels` needs more than the .NET SDK.
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -36,6 +37,33 @@ kernels_with_nvcc() {
     done
 }
 
+# Has folders and lock files of its own, so that no other build is touched.
+gpu_pack() {
+    local rid=$1 name=clipcuda-gpu-$1 most=60000000 bytes
+    local folder=artifacts/$name archive=artifacts/$name.tar.gz
+    case "$rid" in
+        linux-x64 | linux-arm64) ;;
+        *)
+            echo "error: there is no GPU pack for '$rid'; there are linux-x64 and linux-arm64" >&2
+            exit 2
+            ;;
+    esac
+    rm -rf "$folder" "$archive"
+    mkdir -p "$folder"
+    dotnet publish tests/ClipCuda.Tests -c Release -r "$rid" --self-contained --artifacts-path artifacts/build -o "$folder/bin" \
+        -p:NuGetLockFilePath=obj/gpu-pack.lock.json -p:RestoreLockedMode=false -p:DebugType=none -p:PublishDocumentationFiles=false
+    cp -R data LICENSE THIRD-PARTY-NOTICES.md tests/ClipCuda.Tests/GpuPack/run "$folder"
+    tar -C artifacts -czf "$archive.tmp" "$name"
+    bytes=$(wc -c <"$archive.tmp")
+    if [ "$bytes" -gt "$most" ]; then
+        echo "error: $archive.tmp has $bytes bytes, more than $most" >&2
+        exit 1
+    fi
+    mv "$archive.tmp" "$archive"
+    rm -rf "$folder"
+    echo "$archive: $bytes bytes; unpack it on a machine with an NVIDIA driver and cuBLAS and start ./run"
+}
+
 case "${1:-} ${2:-}" in
     "kernels ") kernels ;;
     "kernels --nvcc") kernels_with_nvcc ;;
@@ -54,9 +82,10 @@ case "${1:-} ${2:-}" in
     "crash "*) CLIPCUDA_CRASH=${2:-200} CLIPCUDA_CRASH_SEED=${3:-1} dotnet test tests/ClipCuda.Tests -c Release --filter FullyQualifiedName~CrashTests --logger "console;verbosity=detailed" ;;
     "soak "*) CLIPCUDA_SOAK=${2:-10000} dotnet test tests/ClipCuda.Tests -c Release --filter FullyQualifiedName~SoakTests --logger "console;verbosity=detailed" ;;
     "counters ") CLIPCUDA_COUNTERS=write dotnet test tests/ClipCuda.Tests -c Release --filter FullyQualifiedName~KernelTableTests ;;
+    "gpu-pack "*) gpu_pack "${2:-linux-x64}" ;;
     "bench "*) dotnet run -c Release --project tests/ClipCuda.Benchmarks -- "${@:2}" ;;
     *)
-        echo "usage: ./build.sh kernels [--nvcc] | build [managedcuda [-p:ManagedCudaPath=FOLDER]] | test | bench [filter] [--quick] [--output FOLDER] | fuzz [count] [seed] | mutate [kernel] [most] | faults | crash [count] [seed] | soak [steps] | counters" >&2
+        echo "usage: ./build.sh kernels [--nvcc] | build [managedcuda [-p:ManagedCudaPath=FOLDER]] | test | bench [filter] [--quick] [--output FOLDER] | fuzz [count] [seed] | mutate [kernel] [most] | faults | crash [count] [seed] | soak [steps] | counters | gpu-pack [linux-x64|linux-arm64]" >&2
         exit 2
         ;;
 esac

@@ -11,7 +11,9 @@ internal static class DevicesCommand
         var command = new Command("devices", "List the devices that are there.");
         command.SetAction(parsed =>
         {
-            foreach (var device in DeviceList.Find()) parsed.InvocationConfiguration.Output.WriteLine($"{device.Name,-8} {device.Description}");
+            ListedDevice[] devices = [.. DeviceList.Find()];
+            int width = devices.Max(device => device.Name.Length);
+            foreach (var device in devices) parsed.InvocationConfiguration.Output.WriteLine($"{device.Name.PadRight(width)} {device.Description}");
             return 0;
         });
         return command;

@@ -16,48 +16,51 @@ internal static class ProfileCommand
         var preset = TrainCommand.PresetOption();
         var batchSize = NumberOption.Whole("--batch-size", "pairs a step (default: the preset's)", least: 1);
         var steps = NumberOption.Whole("--steps", $"steps to time (default: {DefaultSteps})", least: 1);
-        var bytes = new Option<bool>("--bytes") { Description = "count on cpu:check what each kernel has to move, and show it as GB/s (takes as long as some hundred steps)" };
+        var tf32 = DeviceOption.CreateTf32();
         var model = new ModelFlags();
         var device = DeviceOption.Create();
         var threads = NumberOption.Whole("--threads", "threads that compute (default: one a core)", least: 1);
-        var command = new Command("profile", "Show where the time of a training step goes, on made-up images.") { preset, batchSize, steps, bytes };
+        var command = new Command("profile", "Show where the time of a training step goes, on made-up images.") { preset, batchSize, steps };
         model.AddTo(command);
         command.Add(device);
+        command.Add(tf32);
         command.Add(threads);
         command.SetAction(parsed =>
         {
             var chosen = parsed.GetValue(preset) ?? Presets.Find(Presets.Sample);
             var options = TrainingOptions.Of(chosen, "", null);
             options = options with { Model = model.Apply(options.Model, parsed), BatchSize = parsed.GetValue(batchSize) ?? options.BatchSize };
-            return Run(parsed.GetValue(device)!, parsed.GetValue(threads) ?? 0, options, parsed.GetValue(steps) ?? DefaultSteps, parsed.GetValue(bytes), parsed.InvocationConfiguration.Output);
+            using var opened = Device.Open(parsed.GetValue(device)!, parsed.GetValue(threads) ?? 0, parsed.GetValue(tf32));
+            Run(opened, options, parsed.GetValue(steps) ?? DefaultSteps, parsed.InvocationConfiguration.Output);
+            return 0;
         });
         return command;
     }
 
-    private static int Run(string deviceName, int threads, TrainingOptions options, int steps, bool countsBytes, TextWriter output)
+    private static void Run(Device device, TrainingOptions options, int steps, TextWriter output)
     {
-        using var device = Device.Open(deviceName, threads);
         output.WriteLine($"Device: {device.Announcement}");
         output.WriteLine($"Model: {options.ModelName}, batches of {options.BatchSize}");
         var profile = StepProfile.Run(device, options, steps);
         var peaks = DevicePeaks.Measure(device);
-        var bytes = countsBytes ? StepProfile.CountBytes(options, threads) : new Dictionary<string, double>();
-        output.WriteLine($"{"what",-44} {"calls",6} {"ms",9} {"share",7} {"GFLOP/s",8} {"of peak",7} {(countsBytes ? "   GB/s of copy" : "")}  (of a step)");
+        output.WriteLine($"{"what",-44} {"calls",6} {"ms",9} {"share",7} {"GFLOP/s",8} {"of peak",7} {"GB/s",8} {"of copy",7}  (of a step)");
         foreach (var entry in profile.Entries)
         {
             double seconds = entry.Seconds / profile.Steps;
-            string flops = entry.Flops > 0 ? Rate(entry.Flops / profile.Steps / seconds, peaks.FlopsPerSecond) : "";
-            string moved = bytes.TryGetValue(entry.Name, out double moves) ? Rate(moves / seconds, peaks.BytesPerSecond) : "";
+            string flops = Rate(entry.Flops / profile.Steps / seconds, peaks.FlopsPerSecond), moved = Rate(entry.MovedBytes / profile.Steps / seconds, peaks.BytesPerSecond);
             output.WriteLine($"{entry.Name,-44} {entry.Calls / profile.Steps,6} {seconds * 1e3,9:0.00} {seconds / profile.DeviceSeconds,7:0.0%} {flops,16} {moved,16}".TrimEnd());
         }
-        output.WriteLine($"Peaks, measured: copying {peaks.BytesPerSecond / 1e9:0.0} GB/s, read and written; fused multiply-adds {peaks.FlopsPerSecond / 1e9:0} GFLOP/s; a launch takes {1e6 / peaks.LaunchesPerSecond:0.0} µs.");
+        output.WriteLine($"Peaks, measured: copying {peaks.BytesPerSecond / 1e9:0.0} GB/s, read and written; fused multiply-adds {peaks.FlopsPerSecond / 1e9:0} GFLOP/s; "
+            + $"a GEMM {peaks.GemmFlopsPerSecond / 1e9:0} GFLOP/s; a launch takes {1e6 / peaks.LaunchesPerSecond:0.0} µs.");
         double gemm = profile.Entries.Where(e => e.IsGemm).Sum(e => e.Seconds) / profile.Steps;
         output.WriteLine($"A step takes {profile.StepSeconds * 1e3:0.0} ms (the median of {steps}); its kernels and GEMMs timed one by one {profile.DeviceSeconds * 1e3:0.0} ms, of which GEMMs {gemm / profile.DeviceSeconds:0%}.");
+        double modelFlops = profile.ModelFlops / profile.StepSeconds;
+        output.WriteLine($"That is {options.SamplesPerStep / profile.StepSeconds:0.0} pairs a second, and of the model's own operations (three times those forward) {modelFlops / 1e9:0.###} GFLOP/s: "
+            + $"{modelFlops / peaks.FlopsPerSecond:0%} of the multiply-adds measured, {modelFlops / peaks.GemmFlopsPerSecond:0%} of the GEMM.");
         output.WriteLine($"It allocates {profile.ManagedBytes / 1024.0:0.0} KiB of managed memory on its thread, and nothing on the device.");
         WriteCounters(profile, output);
-        return 0;
 
-        static string Rate(double perSecond, double peak) => $"{perSecond / 1e9:0.0} {perSecond / peak,7:0%}";
+        static string Rate(double perSecond, double peak) => perSecond == 0 ? "" : $"{perSecond / 1e9:0.0} {perSecond / peak,7:0%}";
     }
 
     /// <summary>What <c>cpu:check</c> counted, as <see cref="KernelCounters"/> defines it; nothing on other devices.</summary>

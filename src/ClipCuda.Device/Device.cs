@@ -184,13 +184,13 @@ public abstract class Device : IDisposable
         StartTimer();
         Multiply(call);
         string batch = call.Batch == 1 ? "" : $" ×{call.Batch}";
-        profile.Add($"gemm {(call.A.Transposed ? 'T' : 'N')}{(call.B.Transposed ? 'T' : 'N')} {call.M}×{call.N}×{call.K}{batch}", isGemm: true, StopTimer(), 2.0 * call.M * call.N * call.K * call.Batch);
+        profile.Add($"gemm {(call.A.Transposed ? 'T' : 'N')}{(call.B.Transposed ? 'T' : 'N')} {call.M}×{call.N}×{call.K}{batch}", isGemm: true, StopTimer(), 2.0 * call.M * call.N * call.K * call.Batch, movedBytes: 0);
     }
 
     /// <summary>If set, every launch and GEMM is timed into it.</summary>
     public DeviceProfile? Profile { get; set; }
 
-    internal void LaunchTimed(Kernel kernel, in LaunchShape shape, ReadOnlySpan<byte> parameters)
+    internal void LaunchTimed(Kernel kernel, in LaunchShape shape, ReadOnlySpan<byte> parameters, long movedBytes)
     {
         if (Profile is not { } profile)
         {
@@ -199,7 +199,7 @@ public abstract class Device : IDisposable
         }
         StartTimer();
         Launch(kernel, shape, parameters);
-        profile.Add(kernel.Name, isGemm: false, StopTimer(), 0);
+        profile.Add(kernel.Name, isGemm: false, StopTimer(), flops: 0, movedBytes);
     }
 
     /// <summary>Whether <see cref="Capture"/> works. A GPU runs recorded work with one launch; on the CPU it saves the host's checks and objects.</summary>

@@ -60,6 +60,9 @@ public readonly struct DevicePointer
 
     public ulong Address => Buffer is null ? 0 : Buffer.Address + (ulong)Offset;
 
+    /// <summary>As an argument of a kernel that reads or writes so many bytes from here; <see cref="DeviceProfile"/> adds them up.</summary>
+    public KernelArgument Moving(long bytes) => new(this, bytes);
+
     /// <summary>Bytes from here to the end of the buffer.</summary>
     public long Remaining => Buffer is null ? 0 : Buffer.Bytes - Offset;
 

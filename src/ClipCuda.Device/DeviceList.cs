@@ -6,26 +6,35 @@ public sealed record ListedDevice(string Name, string Description);
 /// <summary>The devices of this machine.</summary>
 public static class DeviceList
 {
-    /// <summary>The GPUs and the CPU. Nothing is opened for it but the driver's and cuBLAS's libraries.</summary>
+    /// <summary>The GPUs, by each binding that is there, and the CPU. Nothing is opened for it but the driver's and cuBLAS's libraries.</summary>
     public static IEnumerable<ListedDevice> Find()
     {
-        List<ListedDevice> devices = [];
+        using var cpu = Device.Open("cpu", 0);
+        return
+        [
+            .. FindGpus(CudaDevice.Kind, () => new LibraryBinding()),
+            .. ManagedCudaPlugIn.IsThere ? FindGpus(ManagedCudaPlugIn.Kind, () => ManagedCudaPlugIn.Binding) : [],
+            new(cpu.Name, cpu.Description),
+        ];
+    }
+
+    private static List<ListedDevice> FindGpus(string kind, Func<CudaBinding> open)
+    {
         try
         {
-            var driver = new CudaDriver(new LibraryBinding());
+            var binding = open();
+            var driver = new CudaDriver(binding);
+            if (driver.Count == 0) return [new(kind, "none: the driver sees no GPU.")];
             string blas = BlasVersion();
-            for (int ordinal = 0; ordinal < driver.Count; ordinal++)
-                devices.Add(new($"{CudaDevice.Kind}:{ordinal}", $"{CudaDeviceInfo.Read(driver, ordinal).Describe()}, {blas}"));
-            if (driver.Count == 0) devices.Add(new(CudaDevice.Kind, "none: the driver sees no GPU."));
+            return [.. Enumerable.Range(0, driver.Count).Select(ordinal => new ListedDevice($"{kind}:{ordinal}", $"{CudaDeviceInfo.Read(driver, ordinal, kind).Describe()}, {blas}{(binding.Note is { } note ? ", " + note : "")}"))];
         }
         catch (DeviceException missing)
         {
-            devices.Add(new(CudaDevice.Kind, $"none: {missing.Message}"));
+            return [new(kind, $"none: {missing.Message}")];
         }
-        using var cpu = Device.Open("cpu", 0);
-        return [.. devices, new(cpu.Name, cpu.Description)];
     }
 
+    /// <summary>Asked of the library itself, which tells it without a handle.</summary>
     private static string BlasVersion()
     {
         try

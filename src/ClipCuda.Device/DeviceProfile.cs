@@ -17,12 +17,13 @@ public sealed class DeviceProfile
 
     public void Clear() => _entries.Clear();
 
-    internal void Add(string name, bool isGemm, double seconds, double flops)
+    internal void Add(string name, bool isGemm, double seconds, double flops, long movedBytes)
     {
         var entry = Find(name, isGemm);
         entry.Calls++;
         entry.Seconds += seconds;
         entry.Flops += flops;
+        entry.MovedBytes += movedBytes;
     }
 
     /// <summary>Adds the operations of a kernel that multiplies matrices; its op says so after launching it.</summary>
@@ -55,6 +56,9 @@ public sealed class DeviceProfile
 
         /// <summary>Floating-point operations of a GEMM, and of kernels that multiply matrices where <see cref="AddFlops"/> was told of them.</summary>
         public double Flops { get; internal set; }
+
+        /// <summary>Bytes of global memory that the kernel's launches have to read and write, each once, by what their arguments say; 0 for GEMMs.</summary>
+        public long MovedBytes { get; internal set; }
 
         /// <summary>What a device that checks kernels counted in them, else null.</summary>
         public KernelCounters? Counters { get; internal set; }

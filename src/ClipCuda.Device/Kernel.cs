@@ -67,7 +67,9 @@ public sealed class Kernel
     {
         CheckShape(shape);
         Span<byte> block = stackalloc byte[MaxParameterBytes];
-        _device.LaunchTimed(this, shape, block[..Pack(arguments, block)]);
+        long moved = 0;
+        foreach (var argument in arguments) moved += argument.MovedBytes;
+        _device.LaunchTimed(this, shape, block[..Pack(arguments, block)], moved);
     }
 
     private void CheckShape(in LaunchShape shape)
@@ -113,18 +115,19 @@ public readonly struct KernelArgument
 {
     private readonly ulong _bits;
 
-    private KernelArgument(ulong bits, int size, DeviceBuffer? buffer = null)
-    {
-        _bits = bits;
-        Size = size;
-        Buffer = buffer;
-    }
+    private KernelArgument(ulong bits, int size) => (_bits, Size) = (bits, size);
+
+    internal KernelArgument(DevicePointer pointer, long movedBytes)
+        : this(pointer.Address, 8) => (Buffer, MovedBytes) = (pointer.Buffer, movedBytes);
 
     public int Size { get; }
 
     internal DeviceBuffer? Buffer { get; }
 
-    public static implicit operator KernelArgument(DevicePointer value) => new(value.Address, 8, value.Buffer);
+    /// <summary>What the kernel has to read and write of the memory that a pointer points to; 0 where nobody said.</summary>
+    internal long MovedBytes { get; }
+
+    public static implicit operator KernelArgument(DevicePointer value) => new(value, movedBytes: 0);
 
     public static implicit operator KernelArgument(int value) => new((uint)value, 4);
 

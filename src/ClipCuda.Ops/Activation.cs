@@ -10,13 +10,13 @@ internal static class Activation
     {
         if (bias is not null) Shapes.Require(bias, nameof(bias), x.Width);
         var y = tape.Allocate(x.Shape);
-        tape.Device.Kernel($"{name}_forward").Launch(Shapes.Ceiling(x.Rows, 4), 128, y.Data, x.Data, Shapes.Pointer(bias), x.Rows, x.Width);
+        tape.Device.Kernel($"{name}_forward").Launch(Shapes.Ceiling(x.Rows, 4), 128, y, x, Shapes.OrNull(bias), x.Rows, x.Width);
         tape.Record(y, () =>
         {
             var dy = tape.GradientOf(y);
             // The bias needs the gradient of x + bias even where nobody needs that of x.
             var dx = tape.GradientTarget(x) ?? tape.AllocateScratch(DataType.Float32, x.Shape);
-            tape.Device.Kernel($"{name}_backward").Launch(Shapes.Ceiling(x.Rows, 4), 128, dx.Data, dy.Data, x.Data, Shapes.Pointer(bias), x.Rows, x.Width);
+            tape.Device.Kernel($"{name}_backward").Launch(Shapes.Ceiling(x.Rows, 4), 128, dx, dy, x, Shapes.OrNull(bias), x.Rows, x.Width);
             if (bias is not null) Bias.AccumulateGradient(tape, dx, bias);
         });
         return y;

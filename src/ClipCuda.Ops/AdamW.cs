@@ -66,8 +66,10 @@ public sealed class AdamW : IDisposable
     /// <summary>The second part of <see cref="Step"/>, which can be recorded.</summary>
     public void Update(DevicePointer clip) =>
         _parameters.Device.Kernel("adamw_step").Launch(
-            Shapes.Stretches(_parameters.TrainedElements), 256, _parameters.Values.Data, _first.Start, _second.Start, _parameters.Gradients.Data, _step.Start, clip,
+            Shapes.Stretches(_parameters.TrainedElements), 256, Trained(_parameters.Values.Data, passes: 2), Trained(_first.Start, passes: 2), Trained(_second.Start, passes: 2), Trained(_parameters.Gradients.Data, passes: 1), _step.Start, clip,
             _parameters.TrainedElements, _parameters.DecayedElements, _beta1, (float)(1 - (double)_beta1), _beta2, (float)(1 - (double)_beta2), _epsilon);
+
+    private KernelArgument Trained(DevicePointer values, int passes) => values.Moving(passes * sizeof(float) * _parameters.TrainedElements);
 
     public void Dispose()
     {

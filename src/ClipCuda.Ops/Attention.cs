@@ -28,7 +28,7 @@ public static class Attention
         var lse = tape.AllocateScratch(DataType.Float32, batch, heads, sequence);
         string forward = $"attention_forward_{bucket}";
         var (tiles, blocks, threads) = Tiles(forwardWarps);
-        device.Kernel(forward).Launch(blocks, threads, y.Data, lse.Data, qkv.Data, sequence, heads, headWidth, tiles, mask, scale);
+        device.Kernel(forward).Launch(blocks, threads, y, lse, qkv, sequence, heads, headWidth, tiles, mask, scale);
         // Two products of [sequence, sequence] and [sequence, width], counted in full under a causal mask too, as PyTorch's counter does.
         device.Profile?.AddFlops(forward, 4.0 * batch * sequence * sequence * width);
         tape.Record(y, () =>
@@ -37,12 +37,12 @@ public static class Attention
             var dy = tape.GradientOf(y);
             var delta = tape.AllocateScratch(DataType.Float32, lse.Shape);
             int rows = checked((int)lse.Elements);
-            device.Kernel("attention_delta").Launch(Shapes.Ceiling(rows, 4), 128, delta.Data, dy.Data, y.Data, sequence, heads, headWidth, rows);
+            device.Kernel("attention_delta").Launch(Shapes.Ceiling(rows, 4), 128, delta, dy, y, sequence, heads, headWidth, rows);
             (tiles, blocks, threads) = Tiles(backwardWarps);
-            foreach (string part in (ReadOnlySpan<string>)["query", "key"])
+            foreach (var (part, written) in (ReadOnlySpan<(string, int)>)[("query", 1), ("key", 2)])
             {
                 device.Kernel($"attention_backward_{part}_{bucket}")
-                    .Launch(blocks, threads, dqkv.Data, dy.Data, qkv.Data, lse.Data, delta.Data, sequence, heads, headWidth, tiles, mask, scale);
+                    .Launch(blocks, threads, dqkv.Data.Moving(dqkv.Bytes / 3 * written), dy, qkv, lse, delta, sequence, heads, headWidth, tiles, mask, scale);
             }
         });
         return y;

@@ -12,11 +12,11 @@ public static class AveragePool
         var device = tape.Device;
         var y = tape.Allocate(batch, height / 2, width / 2, channels);
         var tiles = Shapes.Tiles(y.Rows, channels);
-        device.Kernel("averagepool_forward").Launch(tiles, 128, y.Data, x.Data, y.Rows, width / 2, channels);
+        device.Kernel("averagepool_forward").Launch(tiles, 128, y, x, y.Rows, width / 2, channels);
         tape.Record(y, () =>
         {
             if (tape.GradientTarget(x) is { } dx)
-                device.Kernel("averagepool_backward").Launch(tiles, 128, dx.Data, tape.GradientOf(y).Data, y.Rows, width / 2, channels);
+                device.Kernel("averagepool_backward").Launch(tiles, 128, dx, tape.GradientOf(y), y.Rows, width / 2, channels);
         });
         return y;
     }

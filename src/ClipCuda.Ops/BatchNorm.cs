@@ -38,34 +38,34 @@ public static class BatchNorm
         if (training)
         {
             var partial = tape.AllocateScratch(DataType.Float32, runs, 2, width);
-            device.Kernel("batchnorm_statistics").Launch(runGrid, 128, partial.Data, x.Data, rows, width, rowsARun, runs);
+            device.Kernel("batchnorm_statistics").Launch(runGrid, 128, partial, x, rows, width, rowsARun, runs);
             device.Kernel("batchnorm_finish").Launch(
-                blocks, 256, mean.Data, rstd.Data, runningMean.Data, runningVariance.Data, partial.Data, rows, width, rowsARun, runs, Momentum, Epsilon);
+                blocks, 256, mean, rstd, runningMean.Updated, runningVariance.Updated, partial, rows, width, rowsARun, runs, Momentum, Epsilon);
             tape.Release(partial);
         }
         else
         {
-            device.Kernel("batchnorm_running").Launch(Shapes.Ceiling(width, 128), 128, mean.Data, rstd.Data, runningMean.Data, runningVariance.Data, width, Epsilon);
+            device.Kernel("batchnorm_running").Launch(Shapes.Ceiling(width, 128), 128, mean, rstd, runningMean, runningVariance, width, Epsilon);
         }
         var tiles = Shapes.Tiles(rows, width);
         int cut = relu ? 1 : 0;
         device.Kernel("batchnorm_forward")
-            .Launch(tiles, 128, y.Data, x.Data, Shapes.Pointer(residual), mean.Data, rstd.Data, weight.Data, bias.Data, rows, width, cut);
+            .Launch(tiles, 128, y, x, Shapes.OrNull(residual), mean, rstd, weight, bias, rows, width, cut);
         tape.Record(y, () =>
         {
             var dy = tape.GradientOf(y);
             var partial = tape.AllocateScratch(DataType.Float32, runs, 2, width);
             var means = tape.AllocateScratch(DataType.Float32, 2, width);
             device.Kernel("batchnorm_backward_partial")
-                .Launch(runGrid, 128, partial.Data, dy.Data, y.Data, x.Data, mean.Data, rstd.Data, rows, width, rowsARun, runs, cut);
+                .Launch(runGrid, 128, partial, dy, y, x, mean, rstd, rows, width, rowsARun, runs, cut);
             device.Kernel("batchnorm_backward_finish").Launch(
-                blocks, 256, means.Data, Shapes.Pointer(weight.Gradient), Shapes.Pointer(bias.Gradient), partial.Data, width, runs, training ? 1f / rows : 0f);
+                blocks, 256, means, Shapes.UpdatedOrNull(weight.Gradient), Shapes.UpdatedOrNull(bias.Gradient), partial, width, runs, training ? 1f / rows : 0f);
             var dresidual = residual is null ? null : tape.GradientTarget(residual);
             // Where nobody needs dx, the residual may still need its gradient.
             var dx = tape.GradientTarget(x) ?? (dresidual is null ? null : tape.AllocateScratch(DataType.Float32, x.Shape));
             if (dx is null) return;
             device.Kernel("batchnorm_backward").Launch(
-                tiles, 128, dx.Data, Shapes.Pointer(dresidual), dy.Data, y.Data, x.Data, mean.Data, rstd.Data, weight.Data, means.Data, rows, width, cut);
+                tiles, 128, dx, Shapes.OrNull(dresidual), dy, y, x, mean, rstd, weight, means, rows, width, cut);
         });
         return y;
     }

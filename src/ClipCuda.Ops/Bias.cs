@@ -9,7 +9,7 @@ public static class Bias
     public static void AddInto(Tensor y, Tensor bias)
     {
         Shapes.Require(bias, nameof(bias), y.Width);
-        y.Device.Kernel("bias_add_into").Launch(y.Rows, 128, y.Data, bias.Data, y.Width);
+        y.Device.Kernel("bias_add_into").Launch(y.Rows, 128, y.Updated, bias, y.Width);
     }
 
     /// <summary>Adds the column sums of dy [..., width] into the gradient of <paramref name="bias"/> [width].</summary>
@@ -20,7 +20,7 @@ public static class Bias
         int rowsARun = Shapes.RowsARun(rows), runs = Shapes.Ceiling(rows, rowsARun), columns = Shapes.Ceiling(width, 128);
         var partial = tape.AllocateScratch(DataType.Float32, runs, width);
         var device = tape.Device;
-        device.Kernel("bias_backward_partial").Launch(new(columns, runs), 128, partial.Data, dy.Data, rows, width, rowsARun);
-        device.Kernel("bias_backward").Launch(columns, 128, gradient.Data, partial.Data, runs, width);
+        device.Kernel("bias_backward_partial").Launch(new(columns, runs), 128, partial, dy, rows, width, rowsARun);
+        device.Kernel("bias_backward").Launch(columns, 128, gradient.Updated, partial, runs, width);
     }
 }

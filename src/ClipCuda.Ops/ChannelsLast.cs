@@ -12,7 +12,7 @@ public static class ChannelsLast
             throw new ArgumentException($"pixels have shape {pixels.ShapeText}, expected [batch, channels, height, width].", nameof(pixels));
         var y = tape.AllocateScratch(DataType.Float32, batch, height, width, channels);
         int area = checked(height * width);
-        tape.Device.Kernel("channelslast_forward").Launch(new(Shapes.Ceiling(area, 128), batch), 128, y.Data, pixels.Data, channels, area);
+        tape.Device.Kernel("channelslast_forward").Launch(new(Shapes.Ceiling(area, 128), batch), 128, y, pixels, channels, area);
         return y;
     }
 }

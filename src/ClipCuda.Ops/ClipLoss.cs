@@ -34,11 +34,11 @@ public static class ClipLoss
         ForEachStrip((product, first, rows) =>
         {
             device.Kernel("cliploss_rows").Launch(
-                Shapes.Ceiling(rows, 4), 128, imageLse.Data, diagonal.Data, product.Data, logitScale.Data, first, rows, batch);
+                Shapes.Ceiling(rows, 4), 128, imageLse, diagonal, product, logitScale, first, rows, batch);
             device.Kernel("cliploss_columns").Launch(
-                Shapes.Ceiling(batch, 32), 128, textLse.Data, total.Data, product.Data, logitScale.Data, first, rows, batch);
+                Shapes.Ceiling(batch, 32), 128, textLse, total, product, logitScale, first, rows, batch);
         });
-        device.Kernel("cliploss_finish").Launch(1, 128, loss.Data, imageLse.Data, textLse.Data, diagonal.Data, batch);
+        device.Kernel("cliploss_finish").Launch(1, 128, loss, imageLse, textLse, diagonal, batch);
         tape.Record(loss, () =>
         {
             var dloss = tape.GradientOf(loss);
@@ -48,7 +48,7 @@ public static class ClipLoss
             ForEachStrip((product, first, rows) =>
             {
                 device.Kernel("cliploss_gradient").Launch(
-                    Shapes.Ceiling(rows, 4), 128, product.Data, partial.Data, imageLse.Data, textLse.Data, logitScale.Data, dloss.Data, first, rows, batch);
+                    Shapes.Ceiling(rows, 4), 128, product.Updated, partial, imageLse, textLse, logitScale, dloss, first, rows, batch);
                 if (dimage is not null)
                     device.Gemm(new(rows, width, batch, new(product.Data, batch), new(text.Data, width), new(Rows(dimage, first), width)));
                 if (dtext is not null)
@@ -57,7 +57,7 @@ public static class ClipLoss
                         Beta: first == 0 ? 0 : 1));
                 }
             });
-            device.Kernel("cliploss_gradient_scale").Launch(1, 128, logitScale.Gradient!.Data, partial.Data, batch);
+            device.Kernel("cliploss_gradient_scale").Launch(1, 128, logitScale.Gradient!.Updated, partial, batch);
         });
         return loss;
 
@@ -72,7 +72,7 @@ public static class ClipLoss
                 if (keys is not null)
                 {
                     device.Kernel("cliploss_mask").Launch(
-                        Shapes.Ceiling(rows, 4), 128, product.Data, keys.Data, keys.Data + sizeof(int) * (long)batch, first, rows, batch);
+                        Shapes.Ceiling(rows, 4), 128, product.Updated, keys, keys.Data + sizeof(int) * (long)batch, first, rows, batch);
                 }
                 body(product, first, rows);
             }
@@ -86,6 +86,6 @@ public static class ClipLoss
     public static void ClampLogitScale(Tensor logitScale)
     {
         Shapes.Require(logitScale, nameof(logitScale));
-        logitScale.Device.Kernel("cliploss_clamp_scale").Launch(1, 128, logitScale.Data);
+        logitScale.Device.Kernel("cliploss_clamp_scale").Launch(1, 128, logitScale.Updated);
     }
 }

@@ -70,7 +70,7 @@ public static class Convolution
             ForEachChunk(X, dy, "convolution_unfold", (first, count, columns) => _device.Gemm(new GemmCall(
                 _outputs, depth, count, new(Row(dy, first), _outputs, Transposed: true), new(columns, depth), new(sum.Data, depth), Beta: _taps > 1 && first == 0 ? 0 : 1)));
             if (_taps > 1)
-                _device.Kernel("convolution_add_gradient").Launch(new(Shapes.Ceiling(_inputs, 128), _outputs), 128, dweight.Data, sum.Data, _inputs, _taps);
+                _device.Kernel("convolution_add_gradient").Launch(new(Shapes.Ceiling(_inputs, 128), _outputs), 128, dweight.Updated, sum, _inputs, _taps);
         }
 
         /// <summary>The weight with its taps before its input channels, or before both kinds of channels.</summary>
@@ -78,7 +78,7 @@ public static class Convolution
         {
             if (_taps == 1) return Weight;
             var packed = Tape.AllocateScratch(DataType.Float32, Weight.Shape);
-            _device.Kernel("convolution_pack").Launch(new(Shapes.Ceiling(_inputs, 128), _outputs), 128, packed.Data, Weight.Data, _inputs, _taps, outer, inner);
+            _device.Kernel("convolution_pack").Launch(new(Shapes.Ceiling(_inputs, 128), _outputs), 128, packed, Weight, _inputs, _taps, outer, inner);
             return packed;
         }
 
@@ -96,7 +96,7 @@ public static class Convolution
             {
                 int count = Math.Min(most, to.Rows - first);
                 _device.Kernel(unfold).Launch(
-                    new(Shapes.Ceiling(count, 16), _taps), 128, columns.Data, from.Data, first, count, to.Shape[1], to.Shape[2], from.Shape[1], from.Shape[2], from.Width, Kernel,
+                    new(Shapes.Ceiling(count, 16), _taps), 128, columns.Data.Moving((long)count * depth * sizeof(float)), from.Data.Moving(from.Bytes * count / to.Rows), first, count, to.Shape[1], to.Shape[2], from.Shape[1], from.Shape[2], from.Width, Kernel,
                     Stride);
                 multiply(first, count, columns.Data);
             }

@@ -13,11 +13,11 @@ public static class GatherRows
         Shapes.Require(rows, nameof(rows), batch);
         var device = tape.Device;
         var y = tape.Allocate(batch, width);
-        device.Kernel("gatherrows_forward").Launch(batch, 128, y.Data, x.Data, rows.Data, sequence, width);
+        device.Kernel("gatherrows_forward").Launch(batch, 128, y, x.Data.Moving(y.Bytes), rows, sequence, width);
         tape.Record(y, () =>
         {
             if (tape.GradientTarget(x) is { } dx)
-                device.Kernel("gatherrows_backward").Launch(checked(batch * sequence), 128, dx.Data, tape.GradientOf(y).Data, rows.Data, sequence, width);
+                device.Kernel("gatherrows_backward").Launch(checked(batch * sequence), 128, dx, tape.GradientOf(y), rows, sequence, width);
         });
         return y;
     }

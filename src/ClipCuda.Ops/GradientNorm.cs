@@ -28,8 +28,8 @@ public sealed class GradientNorm : IDisposable
     public void Compute(float maxNorm)
     {
         var device = _parameters.Device;
-        device.Kernel("gradientnorm_partial").Launch(_blocks, 256, _partial.Start, _parameters.Gradients.Data, _parameters.TrainedElements);
-        device.Kernel("gradientnorm_finish").Launch(1, 256, _result.Start, _partial.Start, _blocks, maxNorm);
+        device.Kernel("gradientnorm_partial").Launch(_blocks, 256, _partial.Start.Moving(_partial.Bytes), _parameters.Gradients.Data.Moving(sizeof(float) * _parameters.TrainedElements), _parameters.TrainedElements);
+        device.Kernel("gradientnorm_finish").Launch(1, 256, _result.Start, _partial.Start.Moving(_partial.Bytes), _blocks, maxNorm);
     }
 
     /// <summary>Copies the norm to the host; waits for the device.</summary>

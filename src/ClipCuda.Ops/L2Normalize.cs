@@ -12,11 +12,11 @@ public static class L2Normalize
         var device = tape.Device;
         var y = tape.Allocate(x.Shape);
         var reciprocal = tape.AllocateScratch(DataType.Float32, rows);
-        device.Kernel("l2normalize_forward").Launch(blocks, 128, y.Data, reciprocal.Data, x.Data, rows, width);
+        device.Kernel("l2normalize_forward").Launch(blocks, 128, y, reciprocal, x, rows, width);
         tape.Record(y, () =>
         {
             if (tape.GradientTarget(x) is { } dx)
-                device.Kernel("l2normalize_backward").Launch(blocks, 128, dx.Data, tape.GradientOf(y).Data, y.Data, reciprocal.Data, rows, width);
+                device.Kernel("l2normalize_backward").Launch(blocks, 128, dx, tape.GradientOf(y), y, reciprocal, rows, width);
         });
         return y;
     }

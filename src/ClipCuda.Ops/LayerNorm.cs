@@ -17,18 +17,18 @@ public static class LayerNorm
         var mean = tape.AllocateScratch(DataType.Float32, rows);
         var rstd = tape.AllocateScratch(DataType.Float32, rows);
         int blocks = Shapes.Ceiling(rows, 4);
-        device.Kernel("layernorm_forward").Launch(blocks, 128, y.Data, mean.Data, rstd.Data, x.Data, weight.Data, bias.Data, epsilon, rows, width);
+        device.Kernel("layernorm_forward").Launch(blocks, 128, y, mean, rstd, x, weight, bias, epsilon, rows, width);
         tape.Record(y, () =>
         {
             var dy = tape.GradientOf(y);
             if (tape.GradientTarget(x) is { } dx)
-                device.Kernel("layernorm_backward").Launch(blocks, 128, dx.Data, dy.Data, x.Data, mean.Data, rstd.Data, weight.Data, rows, width);
+                device.Kernel("layernorm_backward").Launch(blocks, 128, dx, dy, x, mean, rstd, weight, rows, width);
             int rowsARun = Shapes.RowsARun(rows), runs = Shapes.Ceiling(rows, rowsARun), columns = Shapes.Ceiling(width, 128);
             var partial = tape.AllocateScratch(DataType.Float32, runs, 2, width);
             device.Kernel("layernorm_backward_partial")
-                .Launch(new(columns, runs), 128, partial.Data, dy.Data, x.Data, mean.Data, rstd.Data, rows, width, rowsARun);
+                .Launch(new(columns, runs), 128, partial, dy, x, mean, rstd, rows, width, rowsARun);
             device.Kernel("layernorm_backward_parameters")
-                .Launch(columns, 128, weight.Gradient!.Data, bias.Gradient!.Data, partial.Data, runs, width);
+                .Launch(columns, 128, weight.Gradient!.Updated, bias.Gradient!.Updated, partial, runs, width);
         });
         return y;
     }

@@ -13,13 +13,13 @@ public static class MeanToken
         Shapes.Require(positions, nameof(positions), 1 + places, width);
         var device = tape.Device;
         var tokens = tape.Allocate(batch, 1 + places, width);
-        device.Kernel("meantoken_forward").Launch(new(columns, batch), 128, tokens.Data, x.Data, positions.Data, places, width);
+        device.Kernel("meantoken_forward").Launch(new(columns, batch), 128, tokens, x, positions, places, width);
         tape.Record(tokens, () =>
         {
             var dtokens = tape.GradientOf(tokens);
-            if (tape.GradientTarget(x) is { } dx) device.Kernel("meantoken_backward").Launch(new(x.Rows, columns), 128, dx.Data, dtokens.Data, places, width);
+            if (tape.GradientTarget(x) is { } dx) device.Kernel("meantoken_backward").Launch(new(x.Rows, columns), 128, dx, dtokens, places, width);
             if (positions.Gradient is { } dpositions)
-                device.Kernel("meantoken_backward_positions").Launch(new(columns, 1 + places), 128, dpositions.Data, dtokens.Data, batch, 1 + places, width);
+                device.Kernel("meantoken_backward_positions").Launch(new(columns, 1 + places), 128, dpositions.Updated, dtokens, batch, 1 + places, width);
         });
         return tokens;
     }

@@ -24,16 +24,16 @@ public static class PatchEmbedding
         var device = tape.Device;
         var y = tape.Allocate(batch, sequence, width);
         var patches = tape.AllocateScratch(DataType.Float32, rows, inputs);
-        device.Kernel("patchembedding_unfold").Launch(rows, 128, patches.Data, pixels.Data, imageHeight, imageWidth, patch, sequence);
+        device.Kernel("patchembedding_unfold").Launch(rows, 128, patches, pixels, imageHeight, imageWidth, patch, sequence);
         device.Gemm(new GemmCall(rows, width, inputs, new(patches.Data, inputs), new(convolution.Data, inputs, Transposed: true), new(y.Data, width)));
-        device.Kernel("patchembedding_add").Launch(rows, 128, y.Data, positions.Data, classToken.Data, sequence, width);
+        device.Kernel("patchembedding_add").Launch(rows, 128, y.Updated, positions, classToken, sequence, width);
         tape.Record(y, () =>
         {
             var dy = tape.GradientOf(y);
             device.Gemm(new GemmCall(
                 width, inputs, rows, new(dy.Data, width, Transposed: true), new(patches.Data, inputs), new(convolution.Gradient!.Data, inputs), Beta: 1));
             device.Kernel("patchembedding_backward")
-                .Launch(new(Shapes.Ceiling(width, 128), sequence), 128, positions.Gradient!.Data, classToken.Gradient!.Data, dy.Data, batch, sequence, width);
+                .Launch(new(Shapes.Ceiling(width, 128), sequence), 128, positions.Gradient!.Updated, classToken.Gradient!.Updated, dy, batch, sequence, width);
         });
         return y;
     }

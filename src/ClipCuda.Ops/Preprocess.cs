@@ -96,13 +96,14 @@ public sealed class Preprocess : IDisposable
         _taps.Clear();
         _placed.Clear();
         if (_axes.Count > KeptAxes) _axes.Clear();
-        long rowBytes = 0;
+        long rowBytes = 0, sourceBytes = 0;
         int mostRows = 0;
         for (int i = 0; i < images.Length; i++)
         {
             Check(images[i], rgb.Length, i);
             int rows = AddToTable(images[i], rowBytes);
             rowBytes += 3L * rows * _size;
+            sourceBytes += 3L * rows * images[i].CropWidth;
             mostRows = Math.Max(mostRows, rows);
         }
         var source = Upload("image bytes", rgb);
@@ -110,10 +111,10 @@ public sealed class Preprocess : IDisposable
         var taps = Upload<int>("resize taps", CollectionsMarshal.AsSpan(_taps));
         var between = Reserve("resized rows", rowBytes);
         _device.Kernel("preprocess_horizontal")
-            .Launch(Spans(mostRows, images.Length), 128, between, source, table, taps, _size);
+            .Launch(Spans(mostRows, images.Length), 128, between.Moving(rowBytes), source.Moving(sourceBytes), table, taps, _size);
         _device.Kernel("preprocess_vertical")
-            .Launch(Spans(_size, images.Length), 128, pixels.Data, between, table, taps, (colours.IsEmpty ? _normalisation : _unchanged).Start, _size);
-        if (!colours.IsEmpty) _device.Kernel("preprocess_colours").Launch(images.Length, 256, pixels.Data, Upload<float>("colour changes", Table(colours)), _normalisation.Start, _size);
+            .Launch(Spans(_size, images.Length), 128, pixels, between.Moving(rowBytes), table, taps, (colours.IsEmpty ? _normalisation : _unchanged).Start, _size);
+        if (!colours.IsEmpty) _device.Kernel("preprocess_colours").Launch(images.Length, 256, pixels.Updated, Upload<float>("colour changes", Table(colours)), _normalisation.Start, _size);
     }
 
     /// <summary>The grid of a pass: four warps a block, each with 32 pixels of a row.</summary>

@@ -19,14 +19,14 @@ public static class QueryAttention
         var device = tape.Device;
         var y = tape.Allocate(batch, width);
         var weights = tape.AllocateScratch(DataType.Float32, batch, heads, sequence);
-        device.Kernel("queryattention_forward").Launch(blocks, 128, y.Data, weights.Data, q.Data, k.Data, v.Data, sequence, heads, headWidth, scale);
+        device.Kernel("queryattention_forward").Launch(blocks, 128, y, weights, q, k, v, sequence, heads, headWidth, scale);
         tape.Record(y, () =>
         {
             var dy = tape.GradientOf(y);
             Tensor Target(Tensor input) => tape.GradientTarget(input) ?? tape.AllocateScratch(DataType.Float32, input.Shape);
             var slopes = tape.AllocateScratch(DataType.Float32, weights.Shape);
             device.Kernel("queryattention_backward").Launch(
-                blocks, 128, Target(q).Data, Target(k).Data, Target(v).Data, slopes.Data, dy.Data, weights.Data, q.Data, k.Data, v.Data, sequence, heads, headWidth, scale);
+                blocks, 128, Target(q), Target(k), Target(v), slopes, dy, weights, q, k, v, sequence, heads, headWidth, scale);
         });
         return y;
     }

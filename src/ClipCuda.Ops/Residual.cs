@@ -12,7 +12,7 @@ public static class Residual
         Shapes.Require(y, nameof(y), x.Shape);
         if (bias is not null) Shapes.Require(bias, nameof(bias), x.Width);
         var sum = tape.Allocate(x.Shape);
-        tape.Device.Kernel("residual_forward").Launch(Shapes.Ceiling(x.Rows, 4), 128, sum.Data, x.Data, y.Data, Shapes.Pointer(bias), x.Rows, x.Width);
+        tape.Device.Kernel("residual_forward").Launch(Shapes.Ceiling(x.Rows, 4), 128, sum, x, y, Shapes.OrNull(bias), x.Rows, x.Width);
         tape.Record(sum, () =>
         {
             var d = tape.GradientOf(sum);
@@ -29,6 +29,6 @@ public static class Residual
     public static void AddInto(Tensor target, Tensor addend)
     {
         Shapes.Require(addend, nameof(addend), target.Shape);
-        target.Device.Kernel("residual_add_into").Launch(Shapes.Stretches(target.Elements), 256, target.Data, addend.Data, target.Elements);
+        target.Device.Kernel("residual_add_into").Launch(Shapes.Stretches(target.Elements), 256, target.Updated, addend, target.Elements);
     }
 }

@@ -24,6 +24,9 @@ internal static class Shapes
             throw new ArgumentException($"{name} has shape {tensor.ShapeText}, expected [{string.Join(", ", shape.ToArray())}].", name);
     }
 
-    /// <summary>The pointer of a tensor that may be absent.</summary>
-    public static DevicePointer Pointer(Tensor? tensor) => tensor?.Data ?? default;
+    /// <summary>A tensor that may be absent, as an argument of a kernel; then its pointer is null.</summary>
+    public static KernelArgument OrNull(Tensor? tensor) => tensor is null ? default(DevicePointer) : tensor;
+
+    /// <summary>The same of a kernel that reads it and writes it again.</summary>
+    public static KernelArgument UpdatedOrNull(Tensor? tensor) => tensor is null ? default(DevicePointer) : tensor.Updated;
 }

@@ -38,6 +38,12 @@ public sealed class Tensor
 
     public long Bytes => Elements * Type.Size();
 
+    /// <summary>As an argument of a kernel that reads it and writes it again.</summary>
+    public KernelArgument Updated => Data.Moving(2 * Bytes);
+
+    /// <summary>As an argument of a kernel that reads or writes all of it once.</summary>
+    public static implicit operator KernelArgument(Tensor tensor) => tensor.Data.Moving(tensor.Bytes);
+
     /// <summary>The last extent: what a row holds.</summary>
     public int Width => Shape.Length == 0 ? 1 : Shape[^1];
 

@@ -47,6 +47,12 @@ public sealed class TokenBatch
     /// <summary>[batch]: the position of each caption's largest id, which is CLIP's end token.</summary>
     public Tensor Ends { get; }
 
+    /// <summary>Different ids in the batch, and chunks of rows of one id; 0 if backward is not to run.</summary>
+    internal int DistinctIds { get; private set; }
+
+    /// <inheritdoc cref="DistinctIds"/>
+    internal int Chunks { get; private set; }
+
     /// <summary>Null if backward is not to run.</summary>
     internal OwnerPlan? Owners { get; }
 
@@ -85,6 +91,7 @@ public sealed class TokenBatch
         chunks[cut..].Fill(keys.Length);
         owners[owned..].Fill(cut);
         ids[owned..].Fill(Nobody);
+        (DistinctIds, Chunks) = (owned, cut);
     }
 
     private Tensor Part(int index) => new(_device.Device, _device.Data + (long)sizeof(int) * _starts[index], DataType.Int32, _starts[index + 1] - _starts[index]);

@@ -6,16 +6,21 @@ namespace ClipCuda.Training;
 /// <summary>What a device can do at best, measured on it: the two lines of a roofline (Williams, Waterman, Patterson 2009).</summary>
 /// <param name="BytesPerSecond">Of a copy within its memory; what is read and what is written both count.</param>
 /// <param name="FlopsPerSecond">Of fused multiply-adds in registers, through the same PTX as every kernel; one counts as two operations.</param>
+/// <param name="GemmFlopsPerSecond">Of a GEMM of large squares, with TF32 if the device was opened so.</param>
 /// <param name="LaunchesPerSecond">Of a kernel of one warp that has next to nothing to do, one after another.</param>
-public readonly record struct DevicePeaks(double BytesPerSecond, double FlopsPerSecond, double LaunchesPerSecond)
+public readonly record struct DevicePeaks(double BytesPerSecond, double FlopsPerSecond, double GemmFlopsPerSecond, double LaunchesPerSecond)
 {
     private const long CopiedBytes = 128 << 20;
-    private const int Chains = 8, Threads = 128, Blocks = 512, Rounds = 5;
+    private const int Chains = 8, Unrolled = 16, Threads = 128, Blocks = 512, Rounds = 5;
 
     /// <summary>As long as a measurement has to take for a clock to tell its time.</summary>
     private const double LeastSeconds = 0.02;
 
-    /// <exception cref="DeviceException">The device has no 256 MiB left.</exception>
+    /// <summary>The sides of squares that are multiplied, the next one twice as long until a product takes this long.</summary>
+    private const int LeastSide = 512, MostSide = 8192;
+    private const double LeastGemmSeconds = 0.005;
+
+    /// <exception cref="DeviceException">The device has no 256 MiB left, or one so fast that large squares are multiplied, no 512 MiB.</exception>
     public static DevicePeaks Measure(Device device)
     {
         using var from = device.Allocate(CopiedBytes, "copied from");
@@ -30,39 +35,62 @@ public readonly record struct DevicePeaks(double BytesPerSecond, double FlopsPer
         double flops = Best(times =>
         {
             kernel.Launch(Blocks, Threads, to.Start, times);
-            return 2.0 * Chains * Threads * Blocks * times;
+            return 2.0 * Chains * Unrolled * Threads * Blocks * times;
         });
         double launches = Best(times =>
         {
             for (int i = 0; i < times; i++) kernel.Launch(1, 32, to.Start, 1);
             return times;
         });
-        return new(copy, flops, launches);
+        return new(copy, flops, MeasureGemm(device), launches);
 
-        // What `work` says it did a second, at best; its argument doubles until it takes long enough.
-        double Best(Func<int, double> work)
+        double Best(Func<int, double> work) => DevicePeaks.Best(device, work);
+    }
+
+    private static double MeasureGemm(Device device)
+    {
+        for (int side = LeastSide; ; side *= 2)
         {
-            double best = 0;
-            int times = 1;
-            for (int round = 0; round < Rounds;)
+            long bytes = (long)side * side * sizeof(float);
+            using var factors = device.Allocate(bytes, "factors");
+            using var product = device.Allocate(bytes, "product");
+            device.Clear(factors.Start, bytes);
+            double flops = 2.0 * side * side * side;
+            double best = Best(device, times =>
             {
-                long start = Stopwatch.GetTimestamp();
-                double done = work(times);
-                device.Synchronize();
-                double seconds = Stopwatch.GetElapsedTime(start).TotalSeconds;
-                if (seconds < LeastSeconds && times < 1 << 24)
-                {
-                    times *= 2;
-                    continue;
-                }
-                best = Math.Max(best, done / seconds);
-                round++;
-            }
-            return best;
+                for (int i = 0; i < times; i++) device.Gemm(new GemmCall(side, side, side, new(factors.Start, side), new(factors.Start, side), new(product.Start, side)));
+                return flops * times;
+            });
+            if (side == MostSide || flops / best > LeastGemmSeconds) return best;
         }
     }
 
-    /// <summary>x ← x · a + b in eight chains, as many as hide the latency of an addition: peak(float* out, int times).</summary>
+    /// <summary>What work says it did a second, at best; its argument doubles until it takes long enough.</summary>
+    private static double Best(Device device, Func<int, double> work)
+    {
+        double best = 0;
+        int times = 1;
+        for (int round = 0; round < Rounds;)
+        {
+            long start = Stopwatch.GetTimestamp();
+            double done = work(times);
+            device.Synchronize();
+            double seconds = Stopwatch.GetElapsedTime(start).TotalSeconds;
+            if (seconds < LeastSeconds && times < 1 << 24)
+            {
+                times *= 2;
+                continue;
+            }
+            best = Math.Max(best, done / seconds);
+            round++;
+        }
+        return best;
+    }
+
+    /// <summary>
+    /// x ← x · a + b in eight chains, as many as hide the latency of an addition, and so many times a round that counting the rounds costs a GPU next to nothing:
+    /// peak(float* out, int times).
+    /// </summary>
     private static string FusedMultiplyAdds =>
         $$"""
         .version 6.3
@@ -83,7 +111,7 @@ public readonly record struct DevicePeaks(double BytesPerSecond, double FlopsPer
             mov.f32 %f{{Chains + 2}}, 0f3F800000;
         {{Each(i => $"    mov.f32 %f{i}, %f0;")}}
         again:
-        {{Each(i => $"    fma.rn.f32 %f{i}, %f{i}, %f{Chains + 1}, %f{Chains + 2};")}}
+        {{string.Join('\n', Enumerable.Range(0, Unrolled).Select(_ => Each(i => $"    fma.rn.f32 %f{i}, %f{i}, %f{Chains + 1}, %f{Chains + 2};")))}}
             add.s32 %r1, %r1, -1;
             setp.gt.s32 %p1, %r1, 0;
             @%p1 bra again;

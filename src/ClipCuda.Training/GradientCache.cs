@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using ClipCuda.Data;
 using ClipCuda.Devices;
 using ClipCuda.Model;
@@ -15,92 +16,147 @@ namespace ClipCuda.Training;
 /// 3. for each part once more: forward, then backward from its rows of G
 /// </code>
 /// Parts are of <see cref="TrainingOptions.BatchSize"/> pairs. A pair's embedding must not depend on what else is in its part: batch norm is refused by
-/// <see cref="TrainingOptions"/>.
+/// <see cref="TrainingOptions"/>. What a part reads and gives lies in buffers of its own, so that a device which records work runs each of the three as one.
 /// </summary>
-internal sealed class GradientCache(ClipModel model, TrainingOptions options, Tape tape, Preprocess preprocess) : IDisposable
+internal sealed class GradientCache : IDisposable
 {
-    private readonly Side _images = new(model, options.SamplesPerStep, trained: !options.LockImage, "image embeddings");
-    private readonly Side _captions = new(model, options.SamplesPerStep, trained: !options.LockText, "caption embeddings");
+    private readonly ClipModel _model;
+    private readonly TrainingOptions _options;
+    private readonly Tape _tape;
+    private readonly Preprocess _preprocess;
+    private readonly PairBuffers _part;
+    private readonly Side _images, _captions;
+    private readonly DeviceBuffer _report, _one;
+    private readonly DeviceBuffer? _keys;
+    private readonly RepeatedWork _embed, _loss, _differentiate;
+
+    public GradientCache(ClipModel model, TrainingOptions options, Tape tape, Preprocess preprocess)
+    {
+        (_model, _options, _tape, _preprocess) = (model, options, tape, preprocess);
+        var device = tape.Device;
+        _part = new PairBuffers(model, options, options.BatchSize);
+        _images = new Side(model, options, trained: !options.LockImage, "image embeddings");
+        _captions = new Side(model, options, trained: !options.LockText, "caption embeddings");
+        _report = device.Allocate(2 * sizeof(float), "loss and logit scale");
+        _one = device.Allocate(sizeof(float), "gradient of the loss");
+        device.CopyToDevice(MemoryMarshal.AsBytes<float>([1]), _one.Start);
+        if (options.MaskDuplicates) _keys = device.Allocate(2L * options.SamplesPerStep * sizeof(int), "keys of pairs");
+        _embed = new RepeatedWork(device, () => OnTape(Embed));
+        _loss = new RepeatedWork(device, () => OnTape(LossAndItsGradients));
+        _differentiate = new RepeatedWork(device, () => OnTape(Differentiate));
+    }
+
+    /// <summary>Why the device, which can record work, runs parts call by call; null if it does not.</summary>
+    public string? RecordingRefusal => _embed.Refusal ?? _loss.Refusal ?? _differentiate.Refusal;
 
     /// <summary>Adds the gradients of the whole batch to the parameters'. Returns the loss, and the logit scale it was computed with.</summary>
     /// <inheritdoc cref="TrainingStep.Run(ReadOnlySpan{byte}, ReadOnlySpan{ImageSlot}, ReadOnlySpan{int}, float, ReadOnlySpan{int})" path="/param"/>
     public (float Loss, float LogitScale) ForwardAndBackward(ReadOnlySpan<byte> rgb, ReadOnlySpan<ImageSlot> images, ReadOnlySpan<int> tokens, int[]? keys = null)
     {
-        if (images.Length != options.SamplesPerStep) throw new ArgumentException($"{images.Length} images are not {options.AccumFreq} parts of {options.BatchSize}.", nameof(images));
-        int context = options.Model.Text.ContextLength, part = options.BatchSize;
-        try
+        if (images.Length != _options.SamplesPerStep) throw new ArgumentException($"{images.Length} images are not {_options.AccumFreq} parts of {_options.BatchSize}.", nameof(images));
+        for (int first = 0; first < images.Length; first += _options.BatchSize)
         {
-            for (int first = 0; first < images.Length; first += part)
-            {
-                _images.Keep(first, tape.Constant(Pixels(rgb, images.Slice(first, part)), pixels => model.EncodeImage(tape, pixels, training: true)));
-                _captions.Keep(first, tape.Constant(tokens.Slice(first * context, part * context), ids => model.EncodeText(tape, ids, part)));
-                tape.Reset();
-            }
-            var result = LossAndItsGradients(keys);
-            for (int first = 0; first < images.Length; first += part)
-            {
-                var image = _images.Trained ? model.EncodeImage(tape, Pixels(rgb, images.Slice(first, part)), training: true) : null;
-                var text = _captions.Trained ? model.EncodeText(tape, tokens.Slice(first * context, part * context), part) : null;
-                var end = tape.AllocateScratch(DataType.Float32);
-                int row = first;
-                tape.Record(end, () =>
-                {
-                    if (image is not null) _images.Give(row, tape.GradientTarget(image)!);
-                    if (text is not null) _captions.Give(row, tape.GradientTarget(text)!);
-                });
-                tape.Backward(end, 0f); // what arrives at the end is not read
-            }
-            return result;
+            Fill(rgb, images, tokens, first);
+            _embed.Run();
+            _images.KeepPart(first);
+            _captions.KeepPart(first);
         }
-        finally
+        if (_keys is not null) _tape.Device.CopyToDevice(MemoryMarshal.AsBytes<int>(keys), _keys.Start);
+        _loss.Run();
+        for (int first = 0; first < images.Length; first += _options.BatchSize)
         {
-            tape.Reset();
+            Fill(rgb, images, tokens, first);
+            _images.GivePart(first);
+            _captions.GivePart(first);
+            _differentiate.Run();
         }
+        Span<float> report = stackalloc float[2];
+        _tape.Device.CopyToHost(_report.Start, MemoryMarshal.AsBytes(report));
+        return (report[0], report[1]);
     }
 
     public void Dispose()
     {
-        _images.Dispose();
-        _captions.Dispose();
+        foreach (var work in (ReadOnlySpan<RepeatedWork>)[_embed, _loss, _differentiate]) work.Dispose();
+        foreach (var buffer in (ReadOnlySpan<IDisposable?>)[_part, _images, _captions, _report, _one, _keys]) buffer?.Dispose();
     }
 
-    private (float Loss, float LogitScale) LossAndItsGradients(int[]? keys)
+    private void OnTape(Action work)
     {
-        var loss = ClipLoss.Forward(tape, _images.Begin(tape), _captions.Begin(tape), model.LogitScale, keys is null ? null : tape.Input(keys, 2, keys.Length / 2));
-        var result = (loss.ToArray()[0], model.LogitScale.ToArray()[0]);
-        tape.Backward(loss, 1f);
-        return result;
+        try
+        {
+            work();
+        }
+        finally
+        {
+            _tape.Reset();
+        }
     }
 
-    /// <summary>Pixels of some images, of whose bytes no others are copied to the device.</summary>
-    private Tensor Pixels(ReadOnlySpan<byte> rgb, ReadOnlySpan<ImageSlot> images)
+    private void Embed()
     {
+        _images.PutPart(_tape.Constant(_part.Pixels, pixels => _model.EncodeImage(_tape, pixels, training: true)));
+        _captions.PutPart(_tape.Constant(_part.Tokens, ids => _model.EncodeText(_tape, ids)));
+    }
+
+    private void LossAndItsGradients()
+    {
+        var keys = _keys is null ? null : new Tensor(_tape.Device, _keys.Start, DataType.Int32, 2, _options.SamplesPerStep);
+        var loss = ClipLoss.Forward(_tape, _images.Begin(_tape), _captions.Begin(_tape), _model.LogitScale, keys);
+        _tape.Device.Copy(loss.Data, _report.At(0), sizeof(float));
+        _tape.Device.Copy(_model.LogitScale.Data, _report.At(sizeof(float)), sizeof(float));
+        _tape.Backward(loss, One);
+    }
+
+    private void Differentiate()
+    {
+        var image = _images.Trained ? _model.EncodeImage(_tape, _part.Pixels, training: true) : null;
+        var text = _captions.Trained ? _model.EncodeText(_tape, _part.Tokens) : null;
+        var end = _tape.AllocateScratch(DataType.Float32);
+        _tape.Record(end, () =>
+        {
+            if (image is not null) _images.TakePart(_tape.GradientTarget(image)!);
+            if (text is not null) _captions.TakePart(_tape.GradientTarget(text)!);
+        });
+        _tape.Backward(end, One); // what arrives at the end is not read
+    }
+
+    private Tensor One => new(_tape.Device, _one.Start, DataType.Float32);
+
+    /// <summary>Puts a part's pixels and captions where the towers read them; of the images' bytes no others are copied to the device.</summary>
+    private void Fill(ReadOnlySpan<byte> rgb, ReadOnlySpan<ImageSlot> allImages, ReadOnlySpan<int> tokens, int first)
+    {
+        int part = _options.BatchSize, context = _options.Model.Text.ContextLength;
+        var images = allImages.Slice(first, part);
         long start = long.MaxValue, end = 0;
         foreach (var image in images) (start, end) = (Math.Min(start, image.Offset), Math.Max(end, image.Offset + 3L * image.Width * image.Height));
         var own = new ImageSlot[images.Length];
         for (int i = 0; i < own.Length; i++) own[i] = images[i] with { Offset = images[i].Offset - start };
-        return PixelInput.Run(tape, preprocess, rgb[(int)start..(int)end], own, options.Model.Vision.ImageSize, options.Fit);
+        _part.Fill(_preprocess, rgb[(int)start..(int)end], own, tokens.Slice(first * context, part * context));
     }
 
-    /// <summary>The embeddings of all images or all captions, [batch, width], and the loss's gradient for them.</summary>
+    /// <summary>The embeddings of all images or all captions, [batch, width], the loss's gradient for them, and of both the rows of the part that is under way.</summary>
     private sealed class Side : IDisposable
     {
         private readonly Device _device;
-        private readonly DeviceBuffer _embeddings;
+        private readonly DeviceBuffer _embeddings, _part;
         private readonly DeviceBuffer? _gradients;
         private readonly int _batch, _width;
 
-        public Side(ClipModel model, int batch, bool trained, string label)
+        public Side(ClipModel model, TrainingOptions options, bool trained, string label)
         {
-            (_device, _batch, _width) = (model.Parameters.Device, batch, model.Config.EmbedDim);
-            _embeddings = _device.Allocate((long)batch * _width * sizeof(float), label);
+            (_device, _batch, _width) = (model.Parameters.Device, options.SamplesPerStep, model.Config.EmbedDim);
+            _embeddings = _device.Allocate(Bytes(_batch), label);
+            _part = _device.Allocate(Bytes(options.BatchSize), $"a part of {label}");
             if (trained) _gradients = _device.Allocate(_embeddings.Bytes, $"gradients of {label}");
         }
 
         public bool Trained => _gradients is not null;
 
-        /// <summary>Keeps the embeddings of a part.</summary>
-        public void Keep(int firstRow, Tensor embeddings) => _device.Copy(embeddings.Data, _embeddings.At(Bytes(firstRow)), embeddings.Bytes);
+        public void PutPart(Tensor embeddings) => _device.Copy(embeddings.Data, _part.Start, _part.Bytes);
+
+        /// <summary>The part becomes the rows of all embeddings from this one on.</summary>
+        public void KeepPart(int firstRow) => _device.Copy(_part.Start, _embeddings.At(Bytes(firstRow)), _part.Bytes);
 
         /// <summary>All embeddings, as what the loss begins with; its gradient is kept.</summary>
         public Tensor Begin(Tape tape)
@@ -110,12 +166,18 @@ internal sealed class GradientCache(ClipModel model, TrainingOptions options, Ta
             return all;
         }
 
-        /// <summary>Writes a part's rows of the gradient.</summary>
-        public void Give(int firstRow, Tensor target) => _device.Copy(_gradients!.At(Bytes(firstRow)), target.Data, target.Bytes);
+        /// <summary>The rows of the gradient from this one on become the part.</summary>
+        public void GivePart(int firstRow)
+        {
+            if (_gradients is not null) _device.Copy(_gradients.At(Bytes(firstRow)), _part.Start, _part.Bytes);
+        }
+
+        public void TakePart(Tensor target) => _device.Copy(_part.Start, target.Data, _part.Bytes);
 
         public void Dispose()
         {
             _embeddings.Dispose();
+            _part.Dispose();
             _gradients?.Dispose();
         }
 

@@ -2,7 +2,6 @@ using System.Diagnostics;
 using ClipCuda.Data;
 using ClipCuda.Devices;
 using ClipCuda.Model;
-using ClipCuda.Ptx;
 
 namespace ClipCuda.Training;
 
@@ -18,8 +17,8 @@ public sealed class StepProfile
     /// <summary>Side of the made-up images, that of the bundled drawings.</summary>
     private const int ImageSide = 64;
 
-    private StepProfile(DeviceProfile profile, double stepSeconds, long managedBytes, int steps) =>
-        (Entries, StepSeconds, DeviceSeconds, ManagedBytes, Steps) = ([.. profile.Entries], stepSeconds, profile.Seconds / steps, managedBytes, steps);
+    private StepProfile(DeviceProfile profile, double stepSeconds, double modelFlops, long managedBytes, int steps) =>
+        (Entries, StepSeconds, DeviceSeconds, ModelFlops, ManagedBytes, Steps) = ([.. profile.Entries], stepSeconds, profile.Seconds / steps, modelFlops, managedBytes, steps);
 
     /// <summary>Kernels and GEMMs, what took longest first; sums over all timed steps.</summary>
     public IReadOnlyList<DeviceProfile.Entry> Entries { get; }
@@ -30,26 +29,13 @@ public sealed class StepProfile
     /// <summary>Kernels and GEMMs of a step together.</summary>
     public double DeviceSeconds { get; }
 
+    /// <summary>What a step's pairs ask for: three times <see cref="ForwardFlops"/>, because backward multiplies each factor's gradient.</summary>
+    public double ModelFlops { get; }
+
     /// <summary>Managed memory that a step allocates on the thread that runs it.</summary>
     public long ManagedBytes { get; }
 
     public int Steps { get; }
-
-    /// <summary>
-    /// Bytes of global memory that each kernel must move in a step, by its name: the distinct sectors that its launches read and write, counted on
-    /// <c>cpu:check</c> (many times slower than a step).
-    /// </summary>
-    public static IReadOnlyDictionary<string, double> CountBytes(TrainingOptions options, int threads)
-    {
-        using var device = Device.Open("cpu:check", threads);
-        using var model = new ClipModel(device, options.Model, options.WeightDecayScope);
-        Initialization.Apply(model.Parameters, options.Model, options.Initialization, options.Seed);
-        using var step = new TrainingStep(model, options);
-        var profile = device.Profile = new DeviceProfile();
-        new MadeUpBatch(options).Run(step, 0);
-        return profile.Entries.Where(e => e.Counters is not null)
-            .ToDictionary(e => e.Name, e => (double)KernelCounters.SectorBytes * (e.Counters!.Loads.DistinctSectors + e.Counters.Stores.DistinctSectors));
-    }
 
     public static StepProfile Run(Device device, TrainingOptions options, int steps)
     {
@@ -78,7 +64,7 @@ public sealed class StepProfile
         {
             device.Profile = null;
         }
-        return new StepProfile(profile, seconds[steps / 2], managed, steps);
+        return new StepProfile(profile, seconds[steps / 2], 3 * ForwardFlops.Of(options.Model).Pair * options.SamplesPerStep, managed, steps);
     }
 
     /// <summary>Noise for pixels, and captions of random words and lengths.</summary>

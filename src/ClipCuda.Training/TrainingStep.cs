@@ -15,7 +15,7 @@ public readonly record struct StepResult(float Loss, float LogitScale, float Gra
 /// clamp of the logit scale. Gradients are zero between steps. If the loss or a gradient is not finite, weights and moments are left as they are.
 /// A device that records work runs a step as two: up to the norm, on whose finiteness the host decides, and the update. What changes from step to step
 /// (pixels, captions, the learning rate) is put into buffers before. With <see cref="TrainingOptions.AccumFreq"/> above 1, <see cref="GradientCache"/> finds the
-/// gradients, call by call.
+/// gradients.
 /// </summary>
 public sealed class TrainingStep : IDisposable
 {
@@ -52,7 +52,7 @@ public sealed class TrainingStep : IDisposable
     public AdamW Optimizer { get; }
 
     /// <summary>Why the device, which can record work, runs steps call by call; null if it does not.</summary>
-    public string? RecordingRefusal => _batch?.Gradients.Refusal ?? _update.Refusal;
+    public string? RecordingRefusal => _batch?.Gradients.Refusal ?? _cache?.RecordingRefusal ?? _update.Refusal;
 
     /// <summary>One step on a batch of <see cref="TrainingOptions.SamplesPerStep"/>.</summary>
     public StepResult Run(HostBatch batch, float learningRate) => Run(batch.Rgb, batch.Images, batch.Tokens, learningRate, batch.SampleIndices);
@@ -94,13 +94,12 @@ public sealed class TrainingStep : IDisposable
 
     private (float Loss, float LogitScale, float Norm) ComputeGradients(ReadOnlySpan<byte> rgb, ReadOnlySpan<ImageSlot> images, ReadOnlySpan<int> tokens, int[]? keys)
     {
-        if (_batch?.Tokens.Batch != images.Length)
+        if (_batch?.Input.Tokens.Batch != images.Length)
         {
             _batch?.Dispose();
             _batch = new BatchWork(this, images.Length);
         }
-        PixelInput.Run(_batch.Pixels, Preprocess, rgb, images, _options.Model.Vision.ImageSize, _options.Fit);
-        _batch.Tokens.Upload(tokens);
+        _batch.Input.Fill(Preprocess, rgb, images, tokens);
         _batch.Keys?.Upload(keys);
         _batch.Gradients.Run();
         return ReadReport();
@@ -161,22 +160,21 @@ public sealed class TrainingStep : IDisposable
     /// <summary>What a step of one batch size reads, and its work up to the norm of the gradients.</summary>
     private sealed class BatchWork : IDisposable
     {
-        private readonly List<DeviceBuffer> _buffers = [];
-        private readonly Device _device;
+        private readonly DeviceBuffer? _keys;
 
         public BatchWork(TrainingStep step, int batch)
         {
-            _device = step.Tape.Device;
-            int size = step._options.Model.Vision.ImageSize;
-            Pixels = new Tensor(_device, Allocate(checked(sizeof(float) * 3L * size * size * batch), "pixels"), DataType.Float32, batch, 3, size, size);
-            Tokens = step._model.NewTokenBatch(batch, backward: true, integers => new Tensor(_device, Allocate(sizeof(int) * (long)integers, "tokens"), DataType.Int32, integers));
-            if (step._options.MaskDuplicates) Keys = new Tensor(_device, Allocate(2L * batch * sizeof(int), "keys of pairs"), DataType.Int32, 2, batch);
-            Gradients = new RepeatedWork(_device, () => step.ComputeGradients(Pixels, Tokens, Keys));
+            var device = step.Tape.Device;
+            Input = new PairBuffers(step._model, step._options, batch);
+            if (step._options.MaskDuplicates)
+            {
+                _keys = device.Allocate(2L * batch * sizeof(int), "keys of pairs");
+                Keys = new Tensor(device, _keys.Start, DataType.Int32, 2, batch);
+            }
+            Gradients = new RepeatedWork(device, () => step.ComputeGradients(Input.Pixels, Input.Tokens, Keys));
         }
 
-        public Tensor Pixels { get; }
-
-        public TokenBatch Tokens { get; }
+        public PairBuffers Input { get; }
 
         /// <summary>See <see cref="PairKeys"/>; null if equal pairs are not masked.</summary>
         public Tensor? Keys { get; }
@@ -186,14 +184,8 @@ public sealed class TrainingStep : IDisposable
         public void Dispose()
         {
             Gradients.Dispose();
-            foreach (var buffer in _buffers) buffer.Dispose();
-        }
-
-        private DevicePointer Allocate(long bytes, string label)
-        {
-            var buffer = _device.Allocate(bytes, label);
-            _buffers.Add(buffer);
-            return buffer.Start;
+            Input.Dispose();
+            _keys?.Dispose();
         }
     }
 }

@@ -20,6 +20,9 @@ internal static class TestDevices
     /// <summary>What a test that names an engine of the CPU's runs on: those, which is <see cref="Cpu"/>, and the others in their place.</summary>
     public static IEnumerable<string> Replacements => Forced is not null ? [Forced.StartsWith(Cpu, StringComparison.Ordinal) ? Cpu : Forced] : Names.Where(name => name != "cpu:check" && Runs(name));
 
+    /// <summary>Whether the machine's own GPU is what tests run on.</summary>
+    public static bool ForcesGpu => Forced is not null && !Forced.StartsWith(Cpu, StringComparison.Ordinal);
+
     /// <summary>Whether a body runs on that device here.</summary>
     public static bool Runs(string name) => Forced is null ? !IsSoft(name) || (SoftGpu.Missing is null && (name != ManagedCudaPlugIn.Kind || ManagedCudaPlugIn.IsThere)) : name == Forced;
 

@@ -10,7 +10,7 @@ public sealed class DeviceListTests
     {
         using var gpu = SoftGpu.Plug(s => s with { Devices = 2 });
         var devices = DeviceList.Find().ToArray();
-        Assert.That(devices.Select(device => device.Name), Is.EqualTo(new[] { "cuda:0", "cuda:1", "cpu" }));
+        Assert.That(devices.Select(device => device.Name), Is.EqualTo((string[])["cuda:0", "cuda:1", .. ManagedCudaPlugIn.IsThere ? (string[])["managedcuda:0", "managedcuda:1"] : [], "cpu"]));
         foreach (var listed in devices)
         {
             using var device = Device.Open(listed.Name, 0);

@@ -24,7 +24,7 @@ public sealed class ClipModelTests
     {
         foreach (var config in (ClipConfig[])[Plain, Openai])
         {
-            foreach (string engine in (string[])["cpu", "cpu:check"])
+            foreach (string engine in TestDevices.Names)
                 yield return new TestCaseData(config, engine).SetArgDisplayNames(config.QuickGelu ? "OpenAI's" : "reference", engine);
         }
     }
@@ -32,6 +32,7 @@ public sealed class ClipModelTests
     [TestCaseSource(nameof(Cases))]
     public void Embeddings_and_gradients_match_a_float64_model(ClipConfig config, string engine)
     {
+        using var prepared = TestDevices.Prepare(engine);
         using var device = Device.Open(engine, 2);
         using var model = new ClipModel(device, config);
         var random = new Random(9);

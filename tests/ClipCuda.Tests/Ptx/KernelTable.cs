@@ -10,12 +10,12 @@ using ClipCuda.Training;
 namespace ClipCuda.Tests.Ptx;
 
 /// <summary>
-/// What a training step's kernels ask of a GPU's memory, counted by <c>cpu:check</c> on the shapes of ViT-B/32 (one block of each tower, a small vocabulary: more of them are the same
-/// launches again), and how many of their threads an SM holds at most. kernels/README.md is this table.
+/// What a training step's kernels ask of a GPU's memory, counted by <c>cpu:check</c> on the shapes of ViT-B/32 and, for kernels that it has not, of RN50 at 96 pixels (one block of each tower and
+/// stage, a small vocabulary: more of them are the same launches again), and how many of their threads an SM holds at most. kernels/README.md is this table.
 /// </summary>
 internal static class KernelTable
 {
-    private const int Batch = 2, ImageSide = 64, Vocabulary = 600;
+    private const int Batch = 2, ImageSide = 64, ResNetSide = 96, Vocabulary = 600;
 
     private const string Title = """
         # Kernels
@@ -24,7 +24,7 @@ internal static class KernelTable
 
         ## What they ask of memory
 
-        Counted by `cpu:check` in a training step of ViT-B/32's shapes (batch 2, one block of each tower), as a GPU's profiler would, caches left out; `./build.sh counters` writes this file, and a
+        Counted by `cpu:check` in a training step of ViT-B/32's shapes, and of RN50's (at 96 pixels) for kernels that ViT-B/32 has not (batch 2, one block of each tower and stage), as a GPU's profiler would, caches left out; `./build.sh counters` writes this file, and a
         test demands that it is so.
 
         - *MB*: different 32-byte sectors of each launch, which have to move whatever the cache does.
@@ -43,16 +43,21 @@ internal static class KernelTable
 
         """;
 
-    /// <summary>One step's kernels by name.</summary>
+    /// <summary>The kernels of a step of each model, by name.</summary>
     public static IReadOnlyList<CountedKernel> Measure()
     {
-        var preset = Presets.Find("ViT-B/32");
-        var options = TrainingOptions.Of(preset, "", null);
-        options = options with
-        {
-            BatchSize = Batch,
-            Model = options.Model with { Vision = options.Model.Vision with { Layers = 1 }, Text = options.Model.Text with { Layers = 1, VocabSize = Vocabulary } },
-        };
+        CountedKernel[] counted =
+        [
+            .. MeasureStep("ViT-B/32", vision => vision with { Layers = 1 }),
+            .. MeasureStep("RN50", vision => VisionConfig.ResNet(ResNetSide, vision.Width, new(1, 1, 1, 1), vision.Heads)),
+        ];
+        return [.. counted.DistinctBy(kernel => kernel.Entry.Name).OrderBy(kernel => kernel.Entry.Name, StringComparer.Ordinal)];
+    }
+
+    private static IEnumerable<CountedKernel> MeasureStep(string preset, Func<VisionConfig, VisionConfig> shorten)
+    {
+        var options = TrainingOptions.Of(Presets.Find(preset), "", null);
+        options = options with { BatchSize = Batch, Model = options.Model with { Vision = shorten(options.Model.Vision), Text = options.Model.Text with { Layers = 1, VocabSize = Vocabulary } } };
         using var device = Device.Open("cpu:check", 2);
         using var model = new ClipModel(device, options.Model, options.WeightDecayScope);
         Initialization.Apply(model.Parameters, options.Model, options.Initialization, seed: 1);
@@ -64,13 +69,13 @@ internal static class KernelTable
         int[] tokens = new int[Batch * options.Model.Text.ContextLength];
         MadeUpCaptions.Fill(new Random(1), options.Model.Text, tokens);
         step.Run(rgb, images, tokens, learningRate: 1e-4f);
-        return [.. profile.Entries.Where(entry => entry.Counters is not null).OrderBy(entry => entry.Name, StringComparer.Ordinal).Select(entry => new CountedKernel(device.Kernel(entry.Name).Entry, entry.Calls, entry.Counters!))];
+        return [.. profile.Entries.Where(entry => entry.Counters is not null).Select(entry => new CountedKernel(device.Kernel(entry.Name).Entry, entry.Calls, entry.MovedBytes, entry.Counters!))];
     }
 
     public static string Text(IReadOnlyList<CountedKernel> kernels)
     {
         var text = new StringBuilder(Title).Append(Header);
-        foreach (var (entry, _, counters) in kernels)
+        foreach (var (entry, _, _, counters) in kernels)
         {
             double conflicts = counters.SharedRequests == 0 ? 0 : (double)counters.BankConflicts / counters.SharedRequests;
             text.Append(CultureInfo.InvariantCulture, $"| {entry.Name} | {entry.MaxThreadsPerBlock} | {entry.StaticSharedBytes:N0} | {Occupancy(entry, 1024, 16, 64, 0):0 %} | {Occupancy(entry, 2048, 32, 227, 1):0 %} ");
@@ -102,7 +107,8 @@ internal static class KernelTable
 }
 
 /// <summary>What the launches of a kernel counted in one step.</summary>
-internal sealed record CountedKernel(PtxEntry Entry, long Launches, KernelCounters Counters)
+/// <param name="MovedBytes">What their arguments say that they move.</param>
+internal sealed record CountedKernel(PtxEntry Entry, long Launches, long MovedBytes, KernelCounters Counters)
 {
     /// <summary>Sectors of launches that hold fewer bytes than they could, at most: the end of each buffer.</summary>
     public long PartlyUsedSectors => Launches * Entry.Parameters.Count(parameter => parameter.Size == 8);

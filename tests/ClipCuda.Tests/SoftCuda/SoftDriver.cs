@@ -8,7 +8,7 @@ namespace ClipCuda.Tests.SoftCuda;
 /// <summary>The callbacks of the soft CUDA driver, by the names of the driver API; each goes through <see cref="SoftGpu.Enter"/>.</summary>
 internal static unsafe class SoftDriver
 {
-    private static readonly Dictionary<string, string> Texts = new(StringComparer.Ordinal);
+    private static readonly Dictionary<(Device Engine, string Text), KernelModule> Modules = [];
     private static readonly Dictionary<string, nint> Names = new(StringComparer.Ordinal);
     private static nint LastHandle = 0x50F70000;
 
@@ -123,6 +123,7 @@ internal static unsafe class SoftDriver
         if (--gpu.ContextReferences[device] < 0) throw gpu.Misuse(201, "cuDevicePrimaryCtxRelease_v2: the context is not open");
         string[] left = [.. gpu.LiveObjects()];
         if (left.Length > 0 || gpu.Memory.Live > 0) gpu.Violate($"leaked: {string.Join(", ", left)}, {gpu.Memory.Live} pieces of memory");
+        else if (Array.TrueForAll(gpu.ContextReferences, count => count == 0)) gpu.Streams.Forget();
     }, needsContext: false, releases: true);
 
     [UnmanagedCallersOnly(EntryPoint = "cuCtxSetCurrent")]
@@ -137,11 +138,11 @@ internal static unsafe class SoftDriver
     {
         gpu.Streams.RefuseInCapture("cuModuleLoadDataEx");
         string text = Marshal.PtrToStringUTF8((nint)image)!;
-        if (Texts.TryGetValue(text, out string? known)) text = known; // parsed and compiled before
-        else Texts.Add(text, text);
         try
         {
-            *module = gpu.Add(new SoftModule(gpu.Engine.LoadModule("image", text)));
+            // An engine outlives its GPUs, and keeps what it made of each module.
+            if (!Modules.TryGetValue((gpu.Engine, text), out var loaded)) Modules.Add((gpu.Engine, text), loaded = gpu.Engine.LoadModule("image", text));
+            *module = gpu.Add(new SoftModule(loaded));
         }
         catch (PtxException error)
         {

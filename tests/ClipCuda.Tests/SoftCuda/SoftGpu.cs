@@ -108,6 +108,10 @@ internal sealed class SoftGpu : IDisposable
         });
     }
 
+    /// <summary>Plugs one in for all that a process does, as if it were the machine's own.</summary>
+    /// <exception cref="InvalidOperationException">The machine cannot have one; the message says why.</exception>
+    public static SoftGpu PlugIntoProcess() => Missing is { } reason ? throw new InvalidOperationException($"No soft GPU: {reason}.") : Current = new SoftGpu("cpu");
+
     /// <summary>Unplugs it and fails the test for what was done wrong.</summary>
     public void Dispose()
     {
@@ -208,6 +212,8 @@ internal sealed class SoftGpu : IDisposable
 
     private static SoftGpu Plug(Func<SoftGpu> create)
     {
+        // One process has one libcuda: beside the machine's own there is no place for a soft one.
+        if (TestDevices.ForcesGpu) Assert.Ignore("CLIPCUDA_DEVICE demands the machine's own GPU; this test is of the soft one.");
         // The soft driver needs a C compiler, which a machine with the .NET SDK alone has not: counted as skipped, with the reason.
         if (Missing is { } reason) Assert.Ignore($"No soft GPU: {reason}.");
         lock (Gate)

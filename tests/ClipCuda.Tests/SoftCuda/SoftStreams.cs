@@ -18,6 +18,13 @@ internal sealed class SoftStreams(SoftGpu gpu)
         return stream;
     }
 
+    /// <summary>All streams are gone, and all memory that they used: the next ones begin anew.</summary>
+    public void Forget()
+    {
+        _streams.Clear();
+        Array.Clear(_host);
+    }
+
     public bool IsCapturing => _streams.Exists(stream => stream.Capture is not null);
 
     /// <summary>Refuses a call that may not be made while work is recorded; the recording is void then.</summary>
@@ -144,7 +151,7 @@ internal sealed class SoftStream(int number)
 {
     public int Number { get; } = number;
 
-    /// <summary>Streams of a soft GPU, those included that are gone.</summary>
+    /// <summary>Streams of a soft GPU from the first open context to the last, those included that are gone.</summary>
     public const int Most = 512;
 
     public long[] Clock { get; } = new long[Most];

@@ -12,6 +12,7 @@ public sealed class DevicePeaksTests
         using var device = Device.Open("cpu", threads: 1);
         var peaks = DevicePeaks.Measure(device);
         Assert.That(peaks.FlopsPerSecond, Is.InRange(1e9, 1e12));
+        Assert.That(peaks.GemmFlopsPerSecond, Is.InRange(1e9, 1e12));
         Assert.That(peaks.BytesPerSecond, Is.InRange(1e8, 1e12));
         Assert.That(peaks.LaunchesPerSecond, Is.InRange(1e3, 1e9));
         Assert.That(device.LiveBuffers, Is.Zero);

@@ -3,6 +3,7 @@ using ClipCuda.Data;
 using ClipCuda.Devices;
 using ClipCuda.Model;
 using ClipCuda.Ops;
+using ClipCuda.Tests.SoftCuda;
 using ClipCuda.Training;
 
 namespace ClipCuda.Tests.Training;
@@ -23,8 +24,10 @@ public sealed class GradientCacheTests
     [TestCase(8, 4, "cpu")]
     [TestCase(1, 7, "cpu")]
     [TestCase(5, 3, "cpu:check")]
+    [TestCase(5, 3, "cuda")]
     public void Parts_give_the_gradients_of_the_whole(int part, int parts, string engine)
     {
+        using var prepared = TestDevices.Prepare(engine);
         var (whole, loss) = Gradients(_run.Options("") with { BatchSize = part * parts }, engine);
         var (cached, cachedLoss) = Gradients(_run.Options("") with { BatchSize = part, AccumFreq = parts }, engine);
         Assert.That(cachedLoss.Loss, Is.EqualTo(loss.Loss).Within(2e-5 * loss.Loss));
@@ -54,6 +57,41 @@ public sealed class GradientCacheTests
         var (locked, _) = Gradients(options with { LockImage = lockImage, LockText = !lockImage }, "cpu:check");
         Assert.That(locked.Keys.Where(name => name != "logit_scale"), Is.Not.Empty.And.All.Matches<string>(name => name!.StartsWith("visual.", StringComparison.Ordinal) != lockImage));
         foreach (var (name, gradient) in locked) Numbers.AssertSameBits(gradient, free[name], name);
+    }
+
+    /// <summary>The first part is called; the second is recorded, and run from the record as all others are, in two passes; so are the loss and the update from the second step on.</summary>
+    [Test]
+    public void Recorded_parts_have_the_bits_of_single_calls()
+    {
+        const int Steps = 3, Parts = 3;
+        var options = _run.Options("") with { BatchSize = 4, AccumFreq = Parts, MaskDuplicates = true };
+        using var cpu = Device.Open("cpu", 2);
+        using var gpu = (SoftGpu?)TestDevices.Prepare("cuda"); // null: the machine's own
+        using var cuda = Device.Open("cuda", 0);
+        var recorded = RunSteps(cuda);
+        if (gpu is not null) Assert.That((gpu.CallsOf("cuGraphLaunch"), gpu.CallsOf("cuStreamBeginCapture_v2")), Is.EqualTo((2 * (Parts * Steps - 1) + 2 * (Steps - 1), 4)));
+        cuda.Profile = new DeviceProfile(); // then every launch is a call of its own
+        var single = RunSteps(cuda);
+        Assert.That(recorded.Results, Is.EqualTo(single.Results));
+        Numbers.AssertSameBits(recorded.Weights, single.Weights, "weights");
+        if (gpu is null) return;
+        var onCpu = RunSteps(cpu);
+        Assert.That(recorded.Results, Is.EqualTo(onCpu.Results));
+        Numbers.AssertSameBits(recorded.Weights, onCpu.Weights, "weights");
+
+        (StepResult[] Results, float[] Weights) RunSteps(Device device)
+        {
+            using var model = NewModel(device, options);
+            using var step = new TrainingStep(model, options);
+            var results = new StepResult[Steps];
+            for (int i = 0; i < Steps; i++)
+            {
+                var (rgb, images, tokens) = Batch(options, seed: i);
+                results[i] = step.Run(rgb, images, tokens, 1e-3f, [.. Enumerable.Range(0, images.Length)]);
+            }
+            Assert.That(step.RecordingRefusal, Is.Null);
+            return (results, model.Parameters.Values.ToArray());
+        }
     }
 
     /// <summary>The same parts in another order of memory: a step leaves nothing behind that the next one reads.</summary>

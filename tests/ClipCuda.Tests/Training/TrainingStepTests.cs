@@ -100,17 +100,20 @@ public sealed class TrainingStepTests
         const int Steps = 12;
         if (resNet) _options = _options with { Model = _options.Model with { Vision = VisionConfig.ResNet(32, 4, new(1, 1, 1, 1), heads: 2) } };
         var onCpu = RunSchedule(_device, Steps);
-        using var gpu = SoftGpu.Plug();
+        using var gpu = (SoftGpu?)TestDevices.Prepare("cuda"); // null: the machine's own
         using var cuda = Device.Open("cuda", 0);
         var recorded = RunSchedule(cuda, Steps);
-        Assert.That(gpu.CallsOf("cuGraphLaunch"), Is.EqualTo(2 * (Steps - 1)));
-        Assert.That(gpu.CallsOf("cuStreamBeginCapture_v2"), Is.EqualTo(2));
-        int launches = gpu.CallsOf("cuLaunchKernel");
+        Assert.That((gpu?.CallsOf("cuGraphLaunch"), gpu?.CallsOf("cuStreamBeginCapture_v2")), Is.EqualTo(gpu is null ? (null, null) : ((int?)(2 * (Steps - 1)), (int?)2)));
+        int? launches = gpu?.CallsOf("cuLaunchKernel");
         cuda.Profile = new DeviceProfile(); // then every launch is a call of its own
         var single = RunSchedule(cuda, Steps);
-        Assert.That(gpu.CallsOf("cuGraphLaunch"), Is.EqualTo(2 * (Steps - 1)));
-        Assert.That(gpu.CallsOf("cuLaunchKernel") - launches, Is.GreaterThan(3 * launches));
-        foreach (var (results, weights, batches) in (ReadOnlySpan<(StepResult[], float[], long[])>)[single, onCpu])
+        if (gpu is not null)
+        {
+            Assert.That(gpu.CallsOf("cuGraphLaunch"), Is.EqualTo(2 * (Steps - 1)));
+            Assert.That(gpu.CallsOf("cuLaunchKernel") - launches, Is.GreaterThan(3 * launches!.Value));
+        }
+        // A GPU's own cuBLAS adds in an order of its own.
+        foreach (var (results, weights, batches) in gpu is null ? [single] : (ReadOnlySpan<(StepResult[], float[], long[])>)[single, onCpu])
         {
             Assert.That(recorded.Results, Is.EqualTo(results));
             Numbers.AssertSameBits(recorded.Weights, weights, "weights");
