@@ -118,6 +118,30 @@ public sealed class CsvDatasetTests
         }
     }
 
+    /// <summary>Rows are taken some hundred at a time, by another thread than the one that parses.</summary>
+    [Test]
+    public void Rows_that_cannot_be_used_are_found_among_thousands()
+    {
+        const int Rows = 5_000, Interval = 701;
+        string[] wrong = [",no path", "a.png,x,y", "../../a.png,outside", "a.png,nul\0", "a.png,5\" wide"];
+        string csv = _folder.Write("train.csv", "image_path,caption\n" + string.Concat(Enumerable.Range(0, Rows).Select(i => (i % Interval == 600 ? wrong[i / Interval % wrong.Length] : i % 2 == 0 ? $"a.png,{i}" : $"./sub/../b.png,{i}") + "\n")));
+        var data = CsvDataset.Load(csv);
+        int[] left = [.. Enumerable.Range(0, Rows).Where(i => i % Interval == 600)];
+        Assert.That(data.Skipped.Select(row => row.Line), Is.EqualTo(left.Select(i => i + 2)));
+        Assert.That(data.Rows.Select(row => row.Line), Is.EqualTo(Enumerable.Range(0, Rows).Except(left).Select(i => i + 2)));
+        Assert.That(data.Rows.Select(row => row.Caption), Is.EqualTo(data.Rows.Select(row => $"{row.Line - 2}")));
+        Assert.That(data.Rows.Select(row => row.Sample), Is.EqualTo(data.Rows.Select(row => row.Line % 2)));
+        Assert.That(() => CsvDataset.Load(csv, strict: true), Throws.TypeOf<InvalidDataException>().With.Message.Contains("line 602").And.Message.Contains("is empty"));
+    }
+
+    /// <summary>What the parser finds wrong on a line does not go before what is wrong with an earlier row, which another thread looks at.</summary>
+    [Test]
+    public void Strict_names_the_first_wrong_line()
+    {
+        string csv = _folder.Write("train.csv", "image_path,caption\na.png,one\na.png,nul\0\na.png,x,y\n");
+        Assert.That(() => CsvDataset.Load(csv, strict: true), Throws.TypeOf<InvalidDataException>().With.Message.Contains("line 3").And.Message.Contains("NUL"));
+    }
+
     [Test]
     public void Skips_and_lists_missing_images_once_each()
     {
