@@ -15,6 +15,7 @@ internal sealed class CsvDatasetReader(string csvPath, string imageRoot, CsvOpti
     private const int Missing = -1, BytesARow = 64;
 
     private readonly string _root = Path.GetFullPath(imageRoot);
+    private readonly LinkGuard? _links = options.AllowOutside ? null : new LinkGuard(imageRoot);
     private readonly List<SkippedImage> _malformed = [], _unusable = []; // the one is the parsing thread's, the other the taking one's
     private CsvRowBatch _filling = new(), _taken = new();
     private Task _taking = Task.CompletedTask;
@@ -41,7 +42,7 @@ internal sealed class CsvDatasetReader(string csvPath, string imageRoot, CsvOpti
         }
         SkippedImage[] skipped = [.. _malformed.Concat(_unusable).OrderBy(skipped => skipped.Line)];
         if (_rows.Lines.Count == 0) throw NothingToUse(skipped);
-        return CsvDataset.Create(csvPath, imageRoot, _rows.Paths, [.. _rows.PathOfSample], _rows.Captions, [.. _rows.Samples], [.. _rows.Lines], skipped);
+        return CsvDataset.Create(csvPath, imageRoot, _rows.Paths, [.. _rows.PathOfSample], _rows.Captions, [.. _rows.Samples], [.. _rows.Lines], skipped, _links);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
@@ -136,12 +137,21 @@ internal sealed class CsvDatasetReader(string csvPath, string imageRoot, CsvOpti
     /// <summary>The new image's sample, or that it is missing.</summary>
     private int AddImage(int seen, int line)
     {
-        if (seen < CsvDataset.LookedAtFirst && Full(_rows.Paths[seen]) is var path && !File.Exists(path))
+        if (seen < CsvDataset.LookedAtFirst)
         {
-            if (options.Strict) throw new FileNotFoundException($"CSV '{csvPath}', line {line}: image '{path}' does not exist; check the image root, or remove the row.", path);
-            _unusable.Add(new SkippedImage(line, path, $"Image '{path}' does not exist."));
-            _missingImages++;
-            return Missing;
+            string path = Full(_rows.Paths[seen]);
+            if (!File.Exists(path))
+            {
+                if (options.Strict) throw new FileNotFoundException($"CSV '{csvPath}', line {line}: image '{path}' does not exist; check the image root, or remove the row.", path);
+                _unusable.Add(new SkippedImage(line, path, $"Image '{path}' does not exist."));
+                _missingImages++;
+                return Missing;
+            }
+            if (_links?.IsInside(path) == false)
+            {
+                Skip(_unusable, line, path, CsvDataset.LinksOutside(path, _root));
+                return Missing;
+            }
         }
         _rows.PathOfSample.Add(seen);
         return _rows.PathOfSample.Count - 1;

@@ -77,6 +77,22 @@ public sealed class CsvDatasetTests
     }
 
     [Test]
+    [Platform(Exclude = "Win", Reason = "links need a right of their own there")]
+    public void A_link_that_leaves_the_root_is_refused_with_its_line()
+    {
+        _folder.Write("root/b.png", "x");
+        File.CreateSymbolicLink(_folder.At("root/link.png"), _folder.At("a.png"));
+        Directory.CreateSymbolicLink(_folder.At("root/way"), "../sub");
+        string csv = _folder.Write("train.csv", "image_path,caption\nb.png,two\nlink.png,one\nway/c.png,three\n");
+        var data = CsvDataset.Load(csv, _folder.At("root"));
+        Assert.That(data.Rows.Select(row => row.Caption), Is.EqualTo(new[] { "two" }));
+        Assert.That(data.Skipped.Select(row => row.Line), Is.EqualTo(new[] { 3, 4 }));
+        Assert.That(data.Skipped.Select(row => row.Reason), Is.All.Contains("symbolic link").And.All.Contains("--allow-outside"));
+        Assert.That(() => CsvDataset.Load(csv, _folder.At("root"), strict: true), Throws.TypeOf<InvalidDataException>().With.Message.Contains("line 3").And.Message.Contains("symbolic link"));
+        Assert.That(CsvDataset.Load(csv, new CsvOptions { ImageRoot = _folder.At("root"), AllowOutside = true }).Rows, Has.Count.EqualTo(3));
+    }
+
+    [Test]
     public void Rows_that_cannot_be_used_are_skipped_and_listed_with_their_lines()
     {
         byte[] text = [.. "image_path,caption\r\na.png,one\r\n,two\r\na.png,x,y\r\nb.png\r\na.png,5\" wide\r\na.png,\"one\" or two\r\na.png,nul"u8, 0, .. "\r\na.png,"u8, 0xED, 0xA0, 0x80, .. "\r\nb.png,good\r\n"u8];
