@@ -110,7 +110,7 @@ internal sealed class EvaluateCommand
         var templates = parsed.GetValue(_templates) is { } sentences ? PromptTemplates.Read(sentences) : PromptTemplates.Default;
         string source = parsed.GetValue(_imageDir) ?? parsed.GetValue(_csv)!;
         var images = parsed.GetValue(_labelKey) is { } column
-            ? LabelledImages.OfCsv(source, parsed.GetValue(_imgRoot), column, names, model.Strict)
+            ? LabelledImages.OfCsv(source, new CsvOptions { ImageRoot = parsed.GetValue(_imgRoot), CaptionColumn = column, Strict = model.Strict }, names)
             : LabelledImages.OfFolders(source, names);
         notes.WriteLine($"Data: {images.Paths.Count:N0} images of {images.Classes.Count:N0} classes from '{source}', {templates.Count} template{(templates.Count == 1 ? "" : "s")}");
         var classifier = model.Classifier(images.Classes, templates, notes);

@@ -46,8 +46,10 @@ internal sealed class TrainCommand
     private readonly Option<int?> _logEveryNSteps = NumberOption.Whole("--log-every-n-steps", "steps from one line of the log to the next (default: 10)", least: 1);
     private readonly Option<int?> _valFrequency = NumberOption.Whole("--val-frequency", "epochs from one evaluation to the next (default: 1)", least: 1);
     private readonly Option<int?> _valSteps = NumberOption.Whole("--val-steps", "steps from one evaluation to the next, besides those after epochs", least: 1);
-    private readonly Option<string?> _zeroShotData = Text("--zeroshot-data", "folder", "images that evaluations classify by their classes' names, in a folder for each class");
-    private readonly Option<string?> _zeroShotClasses = Text("--zeroshot-classes", "file", "names of these classes, one a line, in the order of the folders' names (default: the folders' names)");
+    private readonly Option<string?> _zeroShotData = Text("--zeroshot-data", "path", "images that evaluations classify by their classes' names: in a folder for each class, or in a CSV file with --csv-label-key");
+    private readonly Option<string?> _zeroShotLabelKey = Text("--csv-label-key", "column", "the column of the CSV file of --zeroshot-data that says the class");
+    private readonly Option<string?> _zeroShotClasses = Text("--zeroshot-classes", "file", "names of these classes, one a line: in the order of the folders' names, or all the labels there are (default: the folders' names, or the labels that occur)");
+    private readonly Option<string?> _templates = Text("--templates", "file", $"sentences that their names are put into for {{}}, a line each (default: {string.Join(" · ", PromptTemplates.Default)})");
     private readonly Option<int?> _saveFrequency = NumberOption.Whole("--save-frequency", "epochs from one checkpoint to the next (default: 1)", least: 1);
     private readonly Option<int?> _saveSteps = NumberOption.Whole("--save-steps", "steps from one checkpoint to the next, besides those after epochs", least: 1);
     private readonly Option<int?> _keep = NumberOption.Whole("--keep", "how many of the last checkpoints are kept, besides the best by recall (default: 1)", least: 1);
@@ -76,7 +78,7 @@ internal sealed class TrainCommand
         foreach (var option in new Option[]
         {
             train._workers, train._threads, train._device, train._tf32, train._logs, train._name, train._resume, train._overwrite, train._config, train._logEveryNSteps, train._valFrequency,
-            train._valSteps, train._zeroShotData, train._zeroShotClasses, train._saveFrequency, train._saveSteps, train._keep, train._maxTime, train._strict,
+            train._valSteps, train._zeroShotData, train._zeroShotLabelKey, train._zeroShotClasses, train._templates, train._saveFrequency, train._saveSteps, train._keep, train._maxTime, train._strict,
         })
         {
             command.Add(option);
@@ -173,7 +175,9 @@ internal sealed class TrainCommand
             ValFrequency = parsed.GetValue(_valFrequency) ?? options.ValFrequency,
             ValSteps = parsed.GetValue(_valSteps) ?? options.ValSteps,
             ZeroShotData = parsed.GetValue(_zeroShotData),
+            ZeroShotLabelColumn = parsed.GetValue(_zeroShotLabelKey),
             ZeroShotClasses = parsed.GetValue(_zeroShotClasses),
+            ZeroShotTemplates = parsed.GetValue(_templates),
             SaveFrequency = parsed.GetValue(_saveFrequency) ?? options.SaveFrequency,
             SaveSteps = parsed.GetValue(_saveSteps) ?? options.SaveSteps,
             Keep = parsed.GetValue(_keep) ?? options.Keep,

@@ -19,7 +19,7 @@ internal static class TrainConfig
     /// <summary>A run that is made again is another run.</summary>
     private static readonly string[] OfAPlace = ["logs", "name"];
 
-    private static readonly string[] Paths = ["train_data", "val_csv", "img_root", "pretrained", "zeroshot_data", "zeroshot_classes"];
+    private static readonly string[] Paths = ["train_data", "val_csv", "img_root", "pretrained", "zeroshot_data", "zeroshot_classes", "templates"];
 
     /// <summary>What a preset decides unless told otherwise; written even if it was not given, because presets may change.</summary>
     private static readonly string[] OfThePreset =

@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using System.Diagnostics;
+using System.Text;
 
 namespace ClipCuda.Data;
 
@@ -80,7 +81,9 @@ public sealed class BatchLoader : BatchSource
 
     private void Encode(int row, Span<int> ids)
     {
-        if (_tokenizer.EncodeCaption(_data.CaptionOf(row), ids)) _cut.TryAdd(row, true);
+        var bytes = _data.CaptionBytesOf(row);
+        Span<char> caption = bytes.Length <= CsvDataset.MostOnStack ? stackalloc char[bytes.Length] : new char[bytes.Length];
+        if (_tokenizer.EncodeCaption(caption[..Encoding.UTF8.GetChars(bytes, caption)], ids)) _cut.TryAdd(row, true);
     }
 
     private static (int Width, int Height) Size(string path)
@@ -153,6 +156,7 @@ public sealed class BatchLoader : BatchSource
             {
                 long start = Stopwatch.GetTimestamp();
                 int length = buffers.Read(path);
+                data.RequireInside(path);
                 _loader.CountReading(start);
                 start = Stopwatch.GetTimestamp();
                 size = ImageDecoder.Decode(buffers.File.AsSpan(0, length), path, buffers, batch.Reserve);

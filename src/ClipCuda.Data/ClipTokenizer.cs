@@ -17,7 +17,7 @@ public sealed class ClipTokenizer
     private const string Suffix = "</w>";
 
     // Bounds of what is kept: a language's words fit, and an endless stream of made-up ones takes 100 MB at most.
-    private const int MostWordsKept = 1 << 18, LongestWordKept = 32;
+    private const int MostWordsKept = 1 << 18, LongestWordKept = 32, MostOnStack = 1024;
 
     private readonly BpeTokenizer _bpe;
     private readonly ConcurrentDictionary<string, int[]> _words = new(StringComparer.Ordinal);
@@ -93,14 +93,15 @@ public sealed class ClipTokenizer
     /// Fills <paramref name="ids"/> with start, the caption, end, and zeros. A caption that does not fit loses its tail: the end token is then in
     /// the last place. Returns whether it was cut.
     /// </summary>
-    public bool EncodeCaption(string caption, Span<int> ids)
+    public bool EncodeCaption(ReadOnlySpan<char> caption, Span<int> ids)
     {
         if (ids.Length < 2) throw new ArgumentException($"A context of {ids.Length} tokens has no room for start and end; use at least 2.");
         ids[0] = StartId;
-        string clean = Clean(caption);
+        Span<char> ascii = stackalloc char[Math.Min(caption.Length, MostOnStack)];
+        ReadOnlySpan<char> clean = TryCleanAscii(caption, ascii, out int cleaned) ? ascii[..cleaned] : Clean(caption.ToString());
         var room = ids[1..^1];
         bool cut = false;
-        for (var rest = clean.AsSpan(); !rest.IsEmpty && !cut;)
+        for (var rest = clean; !rest.IsEmpty && !cut;)
         {
             if (ClipWords.IsWord(rest, out int length))
             {
@@ -153,6 +154,20 @@ public sealed class ClipTokenizer
         }
         if (spaced.Length > 0 && spaced[^1] == ' ') spaced.Length--;
         return PythonLower(spaced.ToString());
+    }
+
+    /// <summary>Cleans a text as <see cref="Clean"/> does into memory that is there, if it has no reference to decode and no letter that is hard to lower.</summary>
+    internal static bool TryCleanAscii(ReadOnlySpan<char> text, Span<char> clean, out int length)
+    {
+        length = 0;
+        if (text.Length > clean.Length || text.Contains('&') || !Ascii.IsValid(text)) return false;
+        foreach (char c in text)
+        {
+            if (!ClipWords.IsSpace(c)) clean[length++] = char.ToLowerInvariant(c);
+            else if (length > 0 && clean[length - 1] != ' ') clean[length++] = ' ';
+        }
+        if (length > 0 && clean[length - 1] == ' ') length--;
+        return true;
     }
 
     /// <summary>

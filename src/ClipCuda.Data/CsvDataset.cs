@@ -1,4 +1,5 @@
 using System.Collections;
+using System.Text;
 
 namespace ClipCuda.Data;
 
@@ -39,8 +40,8 @@ public sealed record CsvOptions
 /// with several captions has several rows. Paths are relative to the image root.
 /// <para>
 /// A row that cannot be used is left out and listed in <see cref="Skipped"/>: quotes or a number of fields that are wrong, no path, a path that
-/// leaves the image root, a caption with a NUL or that is not UTF-8, an image that does not exist. Files are looked for at once only for the first
-/// <see cref="LookedAtFirst"/> images; another that is missing is found when it is to be decoded.
+/// leaves the image root (by itself, or by a symbolic link of the file system), a caption with a NUL or that is not UTF-8, an image that does not exist. Files are looked for at once only for the first
+/// <see cref="LookedAtFirst"/> images; another that is missing, or a link out of the root, is found when it is to be decoded.
 /// </para>
 /// Texts are kept as UTF-8, a few bytes a row beside them; <see cref="Samples"/> and <see cref="Rows"/> are made when they are looked at.
 /// </summary>
@@ -51,12 +52,18 @@ public sealed class CsvDataset
     /// <summary>Of how many images and captions everything is checked before anything is done.</summary>
     public const int LookedAtFirst = 10_000;
 
+    /// <summary>Texts of more bytes than that are not decoded on the stack.</summary>
+    internal const int MostOnStack = 512;
+
     private readonly Utf8Table _paths, _captions;
+    private readonly string _root;
+    private readonly LinkGuard? _links;
     private readonly int[] _placeOfPath, _sampleOfRow, _lineOfRow, _firstRow, _rowsBySample;
 
-    private CsvDataset(string path, string imageRoot, Utf8Table paths, int[] placeOfPath, Utf8Table captions, int[] sampleOfRow, int[] lineOfRow, IReadOnlyList<SkippedImage> skipped)
+    private CsvDataset(string path, string imageRoot, Utf8Table paths, int[] placeOfPath, Utf8Table captions, int[] sampleOfRow, int[] lineOfRow, IReadOnlyList<SkippedImage> skipped, LinkGuard? links)
     {
-        (Path, ImageRoot, Skipped) = (path, imageRoot, skipped);
+        (Path, ImageRoot, Skipped, _links) = (path, imageRoot, skipped, links);
+        _root = System.IO.Path.GetFullPath(imageRoot);
         (_paths, _placeOfPath, _captions, _sampleOfRow, _lineOfRow) = (paths, placeOfPath, captions, sampleOfRow, lineOfRow);
         // Rows sorted by sample, in the order of the file within one (a counting sort).
         _firstRow = new int[placeOfPath.Length + 1];
@@ -100,16 +107,36 @@ public sealed class CsvDataset
         return new CsvDatasetReader(csvPath, imageRoot, options).Read();
     }
 
-    internal static CsvDataset Create(string path, string imageRoot, Utf8Table paths, int[] placeOfPath, Utf8Table captions, int[] sampleOfRow, int[] lineOfRow, IReadOnlyList<SkippedImage> skipped) =>
-        new(path, imageRoot, paths, placeOfPath, captions, sampleOfRow, lineOfRow, skipped);
+    internal static CsvDataset Create(string path, string imageRoot, Utf8Table paths, int[] placeOfPath, Utf8Table captions, int[] sampleOfRow, int[] lineOfRow, IReadOnlyList<SkippedImage> skipped, LinkGuard? links) =>
+        new(path, imageRoot, paths, placeOfPath, captions, sampleOfRow, lineOfRow, skipped, links);
 
-    internal string PathOf(int sample) => System.IO.Path.GetFullPath(System.IO.Path.Combine(ImageRoot, _paths.Text(_placeOfPath[sample])));
+    internal string PathOf(int sample)
+    {
+        var bytes = _paths[_placeOfPath[sample]];
+        Span<char> path = bytes.Length <= MostOnStack ? stackalloc char[bytes.Length] : new char[bytes.Length];
+        path = path[..Encoding.UTF8.GetChars(bytes, path)];
+        return System.IO.Path.GetFullPath(System.IO.Path.IsPathRooted(path) ? new string(path) : System.IO.Path.Join(_root, path));
+    }
+
+    /// <summary>Demands that an image, which exists, lies below the image root once links are followed; unless those outside are taken too.</summary>
+    /// <exception cref="InvalidDataException">It does not.</exception>
+    /// <exception cref="IOException">It cannot be told.</exception>
+    internal void RequireInside(string image)
+    {
+        if (_links is not null && !_links.IsInside(image)) throw new InvalidDataException(LinksOutside(image, _root));
+    }
+
+    internal static string LinksOutside(string image, string root) =>
+        $"Image '{image}' is, or lies behind, a symbolic link that leads out of the image root '{root}'; name the folder that holds it with --img-root, or take it with --allow-outside.";
 
     internal ReadOnlySpan<int> RowsOf(int sample) => _rowsBySample.AsSpan(_firstRow[sample], _firstRow[sample + 1] - _firstRow[sample]);
 
     internal int SampleOf(int row) => _sampleOfRow[row];
 
     internal string CaptionOf(int row) => _captions.Text(row);
+
+    /// <summary>The same as UTF-8.</summary>
+    internal ReadOnlySpan<byte> CaptionBytesOf(int row) => _captions[row];
 
     internal int LineOf(int row) => _lineOfRow[row];
 

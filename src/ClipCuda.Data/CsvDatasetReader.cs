@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Text;
 using System.Text.Unicode;
 using CsvHelper;
@@ -5,17 +6,20 @@ using CsvHelper;
 namespace ClipCuda.Data;
 
 /// <summary>
-/// Reads a CSV file into a <see cref="CsvDataset"/>, field by field as UTF-8 bytes. A path that is plainly below the root (no <c>..</c>, not
-/// rooted) is not looked at further, so that a million rows take little longer than CsvHelper does for them.
+/// Reads a CSV file into a <see cref="CsvDataset"/>, field by field as UTF-8 bytes, some thousand rows at a time: nearly always all of them are as
+/// they should be, which one look says, and only otherwise is each looked at. While CsvHelper parses the next ones, another thread takes them into
+/// the data set. So a million rows take little longer than CsvHelper alone does for them.
 /// </summary>
 internal sealed class CsvDatasetReader(string csvPath, string imageRoot, CsvOptions options)
 {
     private const int Missing = -1, BytesARow = 64;
 
     private readonly string _root = Path.GetFullPath(imageRoot);
-    private readonly Utf8Table _seen = new(), _captions = new();
-    private readonly List<int> _sampleOfSeen = [], _seenOfSample = [], _sampleOfRow = [], _lineOfRow = [];
-    private readonly List<SkippedImage> _skipped = [];
+    private readonly LinkGuard? _links = options.AllowOutside ? null : new LinkGuard(imageRoot);
+    private readonly List<SkippedImage> _malformed = [], _unusable = []; // the one is the parsing thread's, the other the taking one's
+    private CsvRowBatch _filling = new(), _taken = new();
+    private Task _taking = Task.CompletedTask;
+    private Rows _rows = new(0);
     private int _missingImages;
 
     public CsvDataset Read()
@@ -36,35 +40,62 @@ internal sealed class CsvDatasetReader(string csvPath, string imageRoot, CsvOpti
         {
             throw new InvalidDataException($"CSV '{csvPath}': {e.Message.TrimEnd('.')}.", e);
         }
-        if (_sampleOfRow.Count == 0) throw NothingToUse();
-        return CsvDataset.Create(csvPath, imageRoot, _seen, [.. _seenOfSample], _captions, [.. _sampleOfRow], [.. _lineOfRow], [.. _skipped.OrderBy(skipped => skipped.Line)]);
+        SkippedImage[] skipped = [.. _malformed.Concat(_unusable).OrderBy(skipped => skipped.Line)];
+        if (_rows.Lines.Count == 0) throw NothingToUse(skipped);
+        return CsvDataset.Create(csvPath, imageRoot, _rows.Paths, [.. _rows.PathOfSample], _rows.Captions, [.. _rows.Samples], [.. _rows.Lines], skipped, _links);
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private void ReadAll(CsvReader csv)
     {
         csv.ReadHeader();
         string[] headers = [.. csv.Headers.Select(name => name.Trim())];
         if (headers.Length == 0) throw new InvalidDataException($"CSV '{csvPath}' is empty; it needs a header with the columns {options.ImageColumn} and {options.CaptionColumn}.");
         int image = Column(headers, options.ImageColumn), caption = Column(headers, options.CaptionColumn);
-        var index = new Utf8Index(_seen, expected: (int)Math.Min(int.MaxValue, new FileInfo(csvPath).Length / BytesARow));
+        _rows = new Rows((int)Math.Min(int.MaxValue, new FileInfo(csvPath).Length / BytesARow));
         while (csv.Read())
         {
-            var path = csv.GetSpan(image).Trim(" \t"u8);
-            var text = csv.GetSpan(caption);
-            int line = (int)csv.LineNumber;
-            bool plain = IsPlain(path);
-            if (Unusable(path, text, plain) is { } reason)
+            _filling.Add(csv.GetSpan(image).Trim(" \t"u8), csv.GetSpan(caption), (int)csv.LineNumber);
+            if (_filling.IsFull) BeginTaking();
+        }
+        TakeAll();
+    }
+
+    /// <summary>Hands the batch over, once the one before it has been taken. Throws what was wrong with that one.</summary>
+    private void BeginTaking()
+    {
+        _taking.GetAwaiter().GetResult();
+        (_filling, _taken) = (_taken, _filling);
+        _taking = Task.Run(() => Take(_taken));
+    }
+
+    private void TakeAll()
+    {
+        BeginTaking();
+        _taking.GetAwaiter().GetResult();
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)] // a file is opened once: there is no time to become warm
+    private void Take(CsvRowBatch batch)
+    {
+        bool plain = batch.IsPlain;
+        var hashes = batch.PathHashes();
+        _rows.Index.Fetch(hashes);
+        for (int i = 0; i < batch.Count; i++)
+        {
+            ReadOnlySpan<byte> path = batch.Path(i), caption = batch.Caption(i);
+            int line = batch.Line(i);
+            bool isPlainPath = plain || CsvRowBatch.IsPlainPath(path);
+            if (!plain && Unusable(path, caption, isPlainPath) is { } reason)
             {
-                Skip(line, Encoding.UTF8.GetString(path), reason);
+                Skip(_unusable, line, Encoding.UTF8.GetString(path), reason);
                 continue;
             }
-            var (seen, isNew) = plain ? index.Find(path) : FindOdd(index, path);
-            if (isNew) _sampleOfSeen.Add(AddImage(seen, line));
-            if (_sampleOfSeen[seen] is var sample && sample < 0) continue;
-            _sampleOfRow.Add(sample);
-            _lineOfRow.Add(line);
-            _captions.Add(text);
+            var (seen, isNew) = isPlainPath ? _rows.Index.Find(path, hashes[i]) : FindOdd(path);
+            if (isNew) _rows.SampleOfPath.Add(AddImage(seen, line));
+            if (_rows.SampleOfPath[seen] is var sample && sample != Missing) _rows.Add(sample, caption, line);
         }
+        batch.Clear();
     }
 
     private int Column(string[] headers, string name)
@@ -92,36 +123,43 @@ internal sealed class CsvDatasetReader(string csvPath, string imageRoot, CsvOpti
         return null;
     }
 
-    /// <summary>Whether a path is its own shortest form and below the root: not rooted, without <c>.</c>, <c>..</c>, empty parts or backslashes.</summary>
-    private static bool IsPlain(ReadOnlySpan<byte> path) =>
-        !path.IsEmpty && path[0] != '/' && path[0] != '.' && path.IndexOf("/."u8) < 0 && path.IndexOf("//"u8) < 0 && path.IndexOfAny((byte)'\\', (byte)':') < 0;
-
     private string Full(ReadOnlySpan<byte> path) => Path.GetFullPath(Path.Combine(_root, Encoding.UTF8.GetString(path)));
 
     private bool IsInside(string full) => full.StartsWith(Path.EndsInDirectorySeparator(_root) ? _root : _root + Path.DirectorySeparatorChar, StringComparison.Ordinal);
 
-    private (int Index, bool IsNew) FindOdd(Utf8Index index, ReadOnlySpan<byte> path)
+    private (int Index, bool IsNew) FindOdd(ReadOnlySpan<byte> path)
     {
         string full = Full(path);
-        return index.Find(Encoding.UTF8.GetBytes(IsInside(full) ? Path.GetRelativePath(_root, full).Replace('\\', '/') : full));
+        byte[] shortest = Encoding.UTF8.GetBytes(IsInside(full) ? Path.GetRelativePath(_root, full).Replace('\\', '/') : full);
+        return _rows.Index.Find(shortest, Utf8Index.Hash(shortest));
     }
 
     /// <summary>The new image's sample, or that it is missing.</summary>
     private int AddImage(int seen, int line)
     {
-        if (seen < CsvDataset.LookedAtFirst && Full(_seen[seen]) is var path && !File.Exists(path))
+        if (seen < CsvDataset.LookedAtFirst)
         {
-            if (options.Strict) throw new FileNotFoundException($"CSV '{csvPath}', line {line}: image '{path}' does not exist; check the image root, or remove the row.", path);
-            _skipped.Add(new SkippedImage(line, path, $"Image '{path}' does not exist."));
-            _missingImages++;
-            return Missing;
+            string path = Full(_rows.Paths[seen]);
+            if (!File.Exists(path))
+            {
+                if (options.Strict) throw new FileNotFoundException($"CSV '{csvPath}', line {line}: image '{path}' does not exist; check the image root, or remove the row.", path);
+                _unusable.Add(new SkippedImage(line, path, $"Image '{path}' does not exist."));
+                _missingImages++;
+                return Missing;
+            }
+            if (_links?.IsInside(path) == false)
+            {
+                Skip(_unusable, line, path, CsvDataset.LinksOutside(path, _root));
+                return Missing;
+            }
         }
-        _seenOfSample.Add(seen);
-        return _seenOfSample.Count - 1;
+        _rows.PathOfSample.Add(seen);
+        return _rows.PathOfSample.Count - 1;
     }
 
     private void SkipMalformed(CsvMalformedRecord record)
     {
+        if (options.Strict) TakeAll(); // the first line that is wrong is the one that is named
         string reason = record.Reason switch
         {
             CsvMalformedReason.UnterminatedQuote => throw new InvalidDataException($"CSV '{csvPath}', line {record.LineNumber}: a quoted field is never closed; double the quotes inside of values."),
@@ -130,23 +168,52 @@ internal sealed class CsvDatasetReader(string csvPath, string imageRoot, CsvOpti
             CsvMalformedReason.TextAfterClosingQuote => "It has text after the closing quote of a field; double the quotes inside of values",
             _ => $"It is malformed ({record.Reason})",
         };
-        Skip((int)record.LineNumber, "", reason + ".");
+        Skip(_malformed, (int)record.LineNumber, "", reason + ".");
     }
 
-    private void Skip(int line, string path, string reason)
+    private void Skip(List<SkippedImage> skipped, int line, string path, string reason)
     {
         if (options.Strict) throw new InvalidDataException($"CSV '{csvPath}', line {line}: {reason}");
-        _skipped.Add(new SkippedImage(line, path, reason));
+        skipped.Add(new SkippedImage(line, path, reason));
     }
 
-    private Exception NothingToUse()
+    private Exception NothingToUse(SkippedImage[] skipped)
     {
-        if (_skipped.Count == 0) return new InvalidDataException($"CSV '{csvPath}' has a header but no rows; add rows of {options.ImageColumn} and {options.CaptionColumn}.");
-        var first = _skipped[0];
-        return _missingImages == _skipped.Count
+        if (skipped.Length == 0) return new InvalidDataException($"CSV '{csvPath}' has a header but no rows; add rows of {options.ImageColumn} and {options.CaptionColumn}.");
+        var first = skipped[0];
+        return _missingImages == skipped.Length
             ? new FileNotFoundException($"CSV '{csvPath}': none of its {_missingImages} images exists under the image root '{imageRoot}' (the first is '{first.Path}', line {first.Line}); check the image root.")
-            : new InvalidDataException($"CSV '{csvPath}': none of its {_skipped.Count:N0} rows can be used; the first, line {first.Line}: {first.Reason}");
+            : new InvalidDataException($"CSV '{csvPath}': none of its {skipped.Length:N0} rows can be used; the first, line {first.Line}: {first.Reason}");
     }
 
     private static string Shown(char separator) => separator == '\t' ? "tab" : separator.ToString();
+
+    /// <summary>The rows that can be used.</summary>
+    /// <param name="expected">About how many there will be.</param>
+    private sealed class Rows(int expected)
+    {
+        public Utf8Table Paths { get; } = new(expected);
+
+        public Utf8Table Captions { get; } = new(expected);
+
+        public Utf8Index Index => field ??= new(Paths, expected);
+
+        /// <summary>Of each path of <see cref="Paths"/>, or <see cref="Missing"/>.</summary>
+        public List<int> SampleOfPath { get; } = new(expected);
+
+        public List<int> PathOfSample { get; } = new(expected);
+
+        /// <summary>Of each row.</summary>
+        public List<int> Samples { get; } = new(expected);
+
+        /// <summary>Of each row.</summary>
+        public List<int> Lines { get; } = new(expected);
+
+        public void Add(int sample, ReadOnlySpan<byte> caption, int line)
+        {
+            Samples.Add(sample);
+            Lines.Add(line);
+            Captions.Add(caption);
+        }
+    }
 }

@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using System.Runtime.Intrinsics;
 using SkiaSharp;
 
 namespace ClipCuda.Data;
@@ -88,7 +89,11 @@ public static class ImageDecoder
 
     private static void DropAlpha(ReadOnlySpan<byte> rgba, Span<byte> rgb)
     {
-        for (int from = 0, to = 0; from < rgba.Length; from += 4, to += 3)
+        int from = 0, to = 0;
+        // Four pixels at a time; of the 16 bytes written, the next four pixels overwrite the last 4.
+        var colours = Vector128.Create((byte)0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, 0, 0, 0, 0);
+        for (; to + Vector128<byte>.Count <= rgb.Length; from += 16, to += 12) Vector128.Shuffle(Vector128.Create(rgba[from..]), colours).CopyTo(rgb[to..]);
+        for (; from < rgba.Length; from += 4, to += 3)
         {
             var pixel = rgba.Slice(from, 4);
             var target = rgb.Slice(to, 3);

@@ -42,12 +42,13 @@ public sealed class LabelledImages
         return new LabelledImages(names, paths, labels, []);
     }
 
-    /// <summary>Reads a CSV file with the columns <c>image_path</c> and <paramref name="labelColumn"/>.</summary>
+    /// <summary>Reads a CSV file with a column of images and one of labels.</summary>
+    /// <param name="options">Its column of captions is the labels'.</param>
     /// <param name="names">All classes there are; null: the labels of the file, by name.</param>
     /// <exception cref="InvalidDataException">An image has two labels, or one that is not among the names; or as <see cref="CsvDataset.Load(string, CsvOptions)"/>.</exception>
-    public static LabelledImages OfCsv(string csvPath, string? imageRoot, string labelColumn, IReadOnlyList<string>? names = null, bool strict = false)
+    public static LabelledImages OfCsv(string csvPath, CsvOptions options, IReadOnlyList<string>? names = null)
     {
-        var data = CsvDataset.Load(csvPath, imageRoot, strict, labelColumn);
+        var data = CsvDataset.Load(csvPath, options);
         names ??= [.. data.Rows.Select(row => row.Caption.Trim()).Distinct(StringComparer.Ordinal).Order(StringComparer.Ordinal)];
         var numbers = new Dictionary<string, int>(StringComparer.Ordinal);
         foreach (string name in names) numbers.TryAdd(name, numbers.Count);

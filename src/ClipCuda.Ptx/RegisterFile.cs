@@ -8,7 +8,8 @@ namespace ClipCuda.Ptx;
 /// </summary>
 internal sealed class RegisterFile
 {
-    private static readonly string[] Dimensions = ["x", "y", "z"];
+    // Whole, because they are looked up for every block that runs.
+    private static readonly string[] BlockSize = ["%ntid.x", "%ntid.y", "%ntid.z"], GridSize = ["%nctaid.x", "%nctaid.y", "%nctaid.z"], BlockIndex = ["%ctaid.x", "%ctaid.y", "%ctaid.z"];
 
     private readonly PtxEntry _entry;
     private readonly int[] _offsets;
@@ -124,18 +125,18 @@ internal sealed class RegisterFile
                 };
             }
         }
-        FillTriple(file, "%ntid", shape.Block.X, shape.Block.Y, shape.Block.Z);
-        FillTriple(file, "%nctaid", shape.Grid.X, shape.Grid.Y, shape.Grid.Z);
+        FillTriple(file, BlockSize, shape.Block.X, shape.Block.Y, shape.Block.Z);
+        FillTriple(file, GridSize, shape.Grid.X, shape.Grid.Y, shape.Grid.Z);
     }
 
     /// <summary>Writes the index of the block about to run.</summary>
-    public unsafe void FillBlock(byte* file, int x, int y, int z) => FillTriple(file, "%ctaid", x, y, z);
+    public unsafe void FillBlock(byte* file, int x, int y, int z) => FillTriple(file, BlockIndex, x, y, z);
 
-    private unsafe void FillTriple(byte* file, string name, int x, int y, int z)
+    private unsafe void FillTriple(byte* file, string[] names, int x, int y, int z)
     {
         for (int i = 0; i < 3; i++)
         {
-            if (!_specials.TryGetValue($"{name}.{Dimensions[i]}", out int offset)) continue;
+            if (!_specials.TryGetValue(names[i], out int offset)) continue;
             var value = Vector512.Create(i == 0 ? x : i == 1 ? y : z);
             for (int o = 0; o < Lanes.Bytes32; o += 64) Lanes.Store(file + offset + o, value);
         }

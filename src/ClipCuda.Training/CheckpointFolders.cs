@@ -74,7 +74,7 @@ public sealed class CheckpointFolders(string folder, int keep = 1)
             write(unfinished);
             // There is one already if this run went on from an earlier checkpoint than the last.
             if (Directory.Exists(path)) Delete(path);
-            Directory.Move(unfinished, path);
+            AtomicFile.MoveFolder(unfinished, path);
         }
         catch
         {

@@ -15,6 +15,9 @@ public sealed class EventFile : IDisposable
     private const int EventWallTime = 1, EventStep = 2, EventFileVersion = 3, EventSummary = 5, EventSession = 7, SessionStatus = 1, SessionStart = 1, SummaryValue = 1, ValueTag = 1, ValueSimple = 2, ValueImage = 4;
     private const int ImageHeight = 1, ImageWidth = 2, ImageColours = 3, ImageBytes = 4, Rgba = 4;
 
+    /// <summary>A message of a step has some 30 bytes; by default each of its streams would have 4,096.</summary>
+    private const int BufferBytes = 64;
+
     private readonly FileStream _file;
 
     /// <summary>Creates the folder and a new file in it.</summary>
@@ -48,7 +51,7 @@ public sealed class EventFile : IDisposable
     public void Add(long step, params ReadOnlySpan<(string Tag, double Value)> scalars)
     {
         using var summary = new MemoryStream();
-        using (var output = new CodedOutputStream(summary, leaveOpen: true))
+        using (var output = new CodedOutputStream(summary, BufferBytes, leaveOpen: true))
         {
             foreach (var (tag, value) in scalars)
             {
@@ -66,7 +69,7 @@ public sealed class EventFile : IDisposable
     public void AddPicture(long step, string tag, int width, int height, byte[] png)
     {
         using var summary = new MemoryStream();
-        using (var output = new CodedOutputStream(summary, leaveOpen: true))
+        using (var output = new CodedOutputStream(summary, BufferBytes, leaveOpen: true))
         {
             AddValue(output, tag, item => Nested(item, ValueImage, image =>
             {
@@ -94,7 +97,7 @@ public sealed class EventFile : IDisposable
     private static void Nested(CodedOutputStream output, int field, Action<CodedOutputStream> write)
     {
         using var bytes = new MemoryStream();
-        using (var inner = new CodedOutputStream(bytes, leaveOpen: true)) write(inner);
+        using (var inner = new CodedOutputStream(bytes, BufferBytes, leaveOpen: true)) write(inner);
         output.WriteTag(field, WireFormat.WireType.LengthDelimited);
         output.WriteBytes(ByteString.CopyFrom(bytes.ToArray()));
     }
@@ -110,7 +113,7 @@ public sealed class EventFile : IDisposable
     private void Write(Action<CodedOutputStream> write)
     {
         using var message = new MemoryStream();
-        using (var output = new CodedOutputStream(message, leaveOpen: true))
+        using (var output = new CodedOutputStream(message, BufferBytes, leaveOpen: true))
         {
             output.WriteTag(EventWallTime, WireFormat.WireType.Fixed64);
             output.WriteDouble(DateTimeOffset.UtcNow.ToUnixTimeMilliseconds() / 1000.0);

@@ -1,3 +1,4 @@
+using System.Buffers;
 using ClipCuda.Data;
 using ClipCuda.Ops;
 
@@ -27,7 +28,8 @@ internal static class PixelInput
     /// <param name="pixels">[n, 3, size, size], overwritten.</param>
     public static void Run(Tensor pixels, Preprocess preprocess, ReadOnlySpan<byte> rgb, ReadOnlySpan<ImageSlot> images, int size, ImageFit fit)
     {
-        var places = new PreprocessImage[images.Length];
+        var rented = ArrayPool<PreprocessImage>.Shared.Rent(images.Length);
+        var places = rented.AsSpan(0, images.Length);
         bool anyChange = false;
         for (int i = 0; i < images.Length; i++)
         {
@@ -35,6 +37,7 @@ internal static class PixelInput
             anyChange |= images[i].Pixels.Jitter || images[i].Pixels.Gray;
         }
         preprocess.Run(rgb, places, pixels, anyChange ? [.. images.ToArray().Select(image => Change(image.Pixels))] : []);
+        ArrayPool<PreprocessImage>.Shared.Return(rented);
     }
 
     internal static ColourChange Change(in PixelDraw draw) => new(draw.Jitter, draw.Order, draw.Brightness, draw.Contrast, draw.Saturation, draw.Hue, draw.Gray);

@@ -129,11 +129,17 @@ public sealed record TrainingOptions
     /// <summary>Steps from one evaluation to the next, besides those after epochs; 0 for none.</summary>
     public int ValSteps { get; init; }
 
-    /// <summary>Labelled images that evaluations classify without training on them: a folder with one of images for each class; null for none.</summary>
+    /// <summary>Labelled images that evaluations classify without training on them: a folder with one of images for each class, or a CSV file; null for none.</summary>
     public string? ZeroShotData { get; init; }
 
-    /// <summary>A file with their classes' names, a line each, in the order of the folders' names; null takes the folders' names.</summary>
+    /// <summary>The column of a CSV file of labelled images that says the class; null for folders.</summary>
+    public string? ZeroShotLabelColumn { get; init; }
+
+    /// <summary>A file with their classes' names, a line each: in the order of the folders' names, or all the labels there are; null takes the folders' names, or the labels.</summary>
     public string? ZeroShotClasses { get; init; }
+
+    /// <summary>A file of sentences that class names are put into, a line each; null for <see cref="PromptTemplates.Default"/>.</summary>
+    public string? ZeroShotTemplates { get; init; }
 
     /// <summary>Epochs from one checkpoint to the next; the last epoch is always saved.</summary>
     public int SaveFrequency { get; init; } = 1;
@@ -191,7 +197,13 @@ public sealed record TrainingOptions
         if (CooldownEpochs is not null && Schedule is not (LearningRateSchedule.ConstCooldown or LearningRateSchedule.Wsd))
             throw new ArgumentException("--epochs-cooldown is for --lr-scheduler const-cooldown and wsd.");
         if (CooldownEpochs > Epochs) throw new ArgumentException($"A cooldown of {CooldownEpochs} epochs does not fit into {Epochs}; lower --epochs-cooldown or raise --epochs.");
-        if (ZeroShotClasses is not null && ZeroShotData is null) throw new ArgumentException("--zeroshot-classes names the classes of images; give the images with --zeroshot-data.");
+        if (ZeroShotData is null)
+        {
+            if ((ZeroShotClasses ?? ZeroShotTemplates ?? ZeroShotLabelColumn) is null) return;
+            throw new ArgumentException("--zeroshot-classes, --templates and --csv-label-key are about images to classify; give the images with --zeroshot-data.");
+        }
+        if (File.Exists(ZeroShotData) && ZeroShotLabelColumn is null) throw new ArgumentException($"--zeroshot-data '{ZeroShotData}' is a file; say which of its columns is the class (--csv-label-key), or give a folder with a folder of images for each class.");
+        if (Directory.Exists(ZeroShotData) && ZeroShotLabelColumn is not null) throw new ArgumentException($"--csv-label-key names a column of a CSV file, and --zeroshot-data '{ZeroShotData}' is a folder; leave it out.");
     }
 
     /// <summary>The learning rates of a run of so many steps an epoch.</summary>
@@ -339,6 +351,8 @@ public sealed record TrainingOptions
         ["val_frequency"] = $"{ValFrequency}",
         ["val_steps"] = $"{ValSteps}",
         ["zeroshot_data"] = ZeroShotData ?? "none",
+        ["csv_label_key"] = ZeroShotLabelColumn ?? "none",
+        ["templates"] = ZeroShotTemplates ?? "default",
         ["zeroshot_classes"] = ZeroShotClasses ?? "none",
         ["save_frequency"] = $"{SaveFrequency}",
         ["save_steps"] = $"{SaveSteps}",

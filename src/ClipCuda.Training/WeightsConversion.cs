@@ -34,7 +34,7 @@ public static class WeightsConversion
             }
             WriteOwn(weights.Folder, unfinished, weights.Config);
             if (Directory.Exists(target)) Directory.Delete(target);
-            Directory.Move(unfinished, target);
+            AtomicFile.MoveFolder(unfinished, target);
         }
         catch
         {

@@ -5,7 +5,7 @@ namespace ClipCuda.Training;
 
 /// <summary>
 /// Zero-shot classification of one's own images while a model is trained (Radford et al. 2021, section 3.1): each class is its name in
-/// <see cref="PromptTemplates.Default"/>. Draws no random number.
+/// some sentences. Draws no random number.
 /// </summary>
 internal sealed class ZeroShotEvaluation
 {
@@ -13,18 +13,31 @@ internal sealed class ZeroShotEvaluation
     private readonly ClipTokenizer _tokenizer;
     private readonly TrainingOptions _options;
     private readonly LabelledImages _images;
+    private readonly IReadOnlyList<string> _templates;
 
     /// <summary>Finds the images and reads the classes' names.</summary>
     /// <exception cref="IOException">There is no such folder or file, or no image in it.</exception>
     /// <exception cref="ArgumentException">There are more or fewer names than folders.</exception>
+    /// <exception cref="InvalidDataException">A CSV file or the templates are malformed.</exception>
     public ZeroShotEvaluation(ClipModel model, ClipTokenizer tokenizer, TrainingOptions options)
     {
         (_model, _tokenizer, _options) = (model, tokenizer, options);
-        _images = LabelledImages.OfFolders(options.ZeroShotData!, options.ZeroShotClasses is { } names ? TextLines.Read(names, "classes") : null);
+        var names = options.ZeroShotClasses is { } file ? TextLines.Read(file, "classes") : null;
+        _images = options.ZeroShotLabelColumn is { } column
+            ? LabelledImages.OfCsv(options.ZeroShotData!, options.Csv with { CaptionColumn = column }, names)
+            : LabelledImages.OfFolders(options.ZeroShotData!, names);
+        _templates = options.ZeroShotTemplates is { } templates ? PromptTemplates.Read(templates) : PromptTemplates.Default;
     }
 
     /// <summary>How many images and classes there are, for people.</summary>
-    public string Description => $"{_images.Paths.Count:N0} images of {_images.Classes.Count:N0} classes from '{_options.ZeroShotData}'";
+    public string Description
+    {
+        get
+        {
+            string skipped = _images.Missing.Count == 0 ? "" : $"; {_images.Missing.Count:N0} rows skipped, the first, {_images.Missing[0].Place}: {_images.Missing[0].Reason}";
+            return $"{_images.Paths.Count:N0} images of {_images.Classes.Count:N0} classes from '{_options.ZeroShotData}', {_templates.Count} template{(_templates.Count == 1 ? "" : "s")}{skipped}";
+        }
+    }
 
     /// <summary>Classifies every image with the model as it is. Images that cannot be read are left out.</summary>
     /// <param name="step">Its tape gives the memory of activations.</param>
@@ -33,7 +46,7 @@ internal sealed class ZeroShotEvaluation
     public ClassificationReport Run(TrainingStep step, CancellationToken stop)
     {
         using var embedder = new Embedder(_model, _tokenizer, step.Tape, step.Preprocess);
-        var classifier = new ZeroShotClassifier(embedder, _images.Classes, PromptTemplates.Default, _options.BatchSize);
+        var classifier = new ZeroShotClassifier(embedder, _images.Classes, _templates, _options.BatchSize);
         var loader = new ImageLoader(_images.Paths, _options.BatchSize, _options.Workers, _options.Strict);
         var counter = new ClassificationCounter(_images.Classes.Count);
         int classified = 0;

@@ -2,18 +2,24 @@ using System.Globalization;
 using System.Text;
 using ClipCuda.Data;
 using CsvHelper;
+using SkiaSharp;
 
 namespace ClipCuda.Benchmarks;
 
 /// <summary>
-/// Opening a CSV file as a data set, against the CSV library reading the same two columns as strings and doing nothing with them. It also says how
-/// much memory the rows keep.
+/// Opening a CSV file as a data set, against the CSV library reading the same two columns as strings and doing nothing with them; it also says how
+/// much memory the rows keep. Decoding image files as the loader does, against the codec's library doing no more than that; one thread each.
 /// </summary>
 internal static class DataRows
 {
-    private const int Rows = 1_000_000;
+    private const int Rows = 1_000_000, BatchSize = 120;
 
-    public static IEnumerable<Row> All() => [new Row("Data", "open a CSV file of 1,000,000 rows", Create) { Theirs = "bare CsvHelper" }];
+    public static IEnumerable<Row> All() =>
+    [
+        new Row("Data", "open a CSV file of 1,000,000 rows", Create) { Theirs = "bare CsvHelper" },
+        new Row("Data", "decode 480 drawings, PNG of 72×72", () => Decode(Drawings(480), () => { })) { Theirs = "bare SkiaSharp" },
+        new Row("Data", "decode 24 enlarged drawings, JPEG of 640×480", EnlargedDrawings) { Theirs = "bare SkiaSharp" },
+    ];
 
     private static (Side Ours, Side Theirs) Create()
     {
@@ -35,6 +41,63 @@ internal static class DataRows
         return (
             new Side(() => data = CsvDataset.Load(path), () => [new Result("characters", [Count(CsvDataset.Load(path))], 0)], prepare: () => data = null, dispose: () => Directory.Delete(folder, recursive: true)),
             new Side(() => characters = Bare(path), () => [new Result("characters", [Bare(path)], 0)]));
+    }
+
+    private static (Side Ours, Side Theirs) Decode(string[] paths, Action dispose)
+    {
+        var loader = new ImageLoader(paths, Math.Min(paths.Length, BatchSize), workers: 0);
+        byte[] pixels = [];
+        return (
+            new Side(() => Read(loader), () => [new Result("pixels", [Read(loader)], 0)], dispose: dispose),
+            new Side(() => BareDecode(paths, ref pixels), () => [new Result("pixels", [BareDecode(paths, ref pixels)], 0)]));
+
+        static long Read(ImageLoader loader)
+        {
+            long count = 0;
+            foreach (var batch in loader.Batches())
+            {
+                using (batch) count += batch.Rgb.Length / 3;
+            }
+            return count;
+        }
+    }
+
+    /// <summary>Into memory that is kept from image to image.</summary>
+    private static unsafe long BareDecode(string[] paths, ref byte[] pixels)
+    {
+        long count = 0;
+        foreach (string path in paths)
+        {
+            using var file = SKData.Create(path);
+            using var codec = SKCodec.Create(file);
+            var info = new SKImageInfo(codec.Info.Width, codec.Info.Height, SKColorType.Rgba8888, SKAlphaType.Unpremul);
+            if (pixels.Length < info.BytesSize) pixels = new byte[info.BytesSize];
+            fixed (byte* start = pixels)
+            {
+                if (codec.GetPixels(info, (nint)start) != SKCodecResult.Success) throw new InvalidDataException($"'{path}' cannot be decoded.");
+            }
+            count += (long)info.Width * info.Height;
+        }
+        return count;
+    }
+
+    private static string[] Drawings(int count) => [.. CsvDataset.Load(Path.Combine(DataFolder.Find(), DataFolder.SampleTraining)).Samples.Take(count).Select(sample => sample.Path)];
+
+    /// <summary>Drawings of the sample made as large as photographs often are.</summary>
+    private static (Side Ours, Side Theirs) EnlargedDrawings()
+    {
+        string folder = Directory.CreateTempSubdirectory("clipcuda-bench-").FullName;
+        string[] paths = [.. Drawings(24).Select((path, i) =>
+        {
+            using var small = SKBitmap.Decode(path);
+            using var large = small.Resize(new SKImageInfo(640, 480), new SKSamplingOptions(SKCubicResampler.Mitchell));
+            using var jpeg = large.Encode(SKEncodedImageFormat.Jpeg, quality: 85);
+            string file = Path.Combine(folder, $"{i}.jpg");
+            using var stream = File.Create(file);
+            jpeg.SaveTo(stream);
+            return file;
+        })];
+        return Decode(paths, () => Directory.Delete(folder, recursive: true));
     }
 
     private static string Image(int i) => $"images/{i:D7}.jpg";

@@ -32,6 +32,19 @@ public sealed class BatchLoaderTests
         }
     }
 
+    /// <summary>A path and a caption a sample, and what the codec's wrapper takes; no pixels, no tokens. Without workers all of it is this thread's.</summary>
+    [Test]
+    public void A_batch_takes_little_memory_beside_what_is_kept()
+    {
+        using var loader = new BatchLoader(Emoji("train.csv"), Tokenizer, new LoaderOptions { BatchSize = 128, ContextLength = 24, Training = true, Workers = 0 });
+        for (int epoch = 0; epoch < 2; epoch++) Read(loader.Epoch(epoch), batch => batch.Count);
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        int batches = Read(loader.Epoch(2), batch => batch.Count).Count;
+        long bytes = (GC.GetAllocatedBytesForCurrentThread() - before) / batches;
+        TestContext.Out.WriteLine($"{bytes:N0} bytes a batch");
+        Assert.That(bytes, Is.LessThan(96 << 10));
+    }
+
     [Test]
     public void An_epoch_begun_in_the_middle_goes_on_alike()
     {

@@ -8,6 +8,21 @@ namespace ClipCuda.Tests.Data;
 
 public sealed class ClipTokenizerTests
 {
+    /// <summary>The short way to clean a text gives what the long one gives, or says that it does not.</summary>
+    [TestCase("A  Photo\tof a\u001C CAT's\n", true)]
+    [TestCase("", true)]
+    [TestCase(" \r\n ", true)]
+    [TestCase("x", true)]
+    [TestCase("Tom &amp; Jerry", false)]
+    [TestCase("Ärger", false)]
+    public void Plain_text_is_cleaned_in_place(string text, bool plain)
+    {
+        Span<char> clean = stackalloc char[64];
+        Assert.That(ClipTokenizer.TryCleanAscii(text, clean, out int length), Is.EqualTo(plain));
+        if (plain) Assert.That(clean[..length].ToString(), Is.EqualTo(ClipTokenizer.Clean(text)));
+        Assert.That(ClipTokenizer.TryCleanAscii(new string('a', 65), clean, out _), Is.False);
+    }
+
     private static readonly string MergesPath = Path.Combine(DataFolder.Find(), DataFolder.Merges);
     private static readonly ClipTokenizer Tokenizer = new(MergesPath);
 

@@ -77,6 +77,22 @@ public sealed class CsvDatasetTests
     }
 
     [Test]
+    [Platform(Exclude = "Win", Reason = "links need a right of their own there")]
+    public void A_link_that_leaves_the_root_is_refused_with_its_line()
+    {
+        _folder.Write("root/b.png", "x");
+        File.CreateSymbolicLink(_folder.At("root/link.png"), _folder.At("a.png"));
+        Directory.CreateSymbolicLink(_folder.At("root/way"), "../sub");
+        string csv = _folder.Write("train.csv", "image_path,caption\nb.png,two\nlink.png,one\nway/c.png,three\n");
+        var data = CsvDataset.Load(csv, _folder.At("root"));
+        Assert.That(data.Rows.Select(row => row.Caption), Is.EqualTo(new[] { "two" }));
+        Assert.That(data.Skipped.Select(row => row.Line), Is.EqualTo(new[] { 3, 4 }));
+        Assert.That(data.Skipped.Select(row => row.Reason), Is.All.Contains("symbolic link").And.All.Contains("--allow-outside"));
+        Assert.That(() => CsvDataset.Load(csv, _folder.At("root"), strict: true), Throws.TypeOf<InvalidDataException>().With.Message.Contains("line 3").And.Message.Contains("symbolic link"));
+        Assert.That(CsvDataset.Load(csv, new CsvOptions { ImageRoot = _folder.At("root"), AllowOutside = true }).Rows, Has.Count.EqualTo(3));
+    }
+
+    [Test]
     public void Rows_that_cannot_be_used_are_skipped_and_listed_with_their_lines()
     {
         byte[] text = [.. "image_path,caption\r\na.png,one\r\n,two\r\na.png,x,y\r\nb.png\r\na.png,5\" wide\r\na.png,\"one\" or two\r\na.png,nul"u8, 0, .. "\r\na.png,"u8, 0xED, 0xA0, 0x80, .. "\r\nb.png,good\r\n"u8];
@@ -116,6 +132,30 @@ public sealed class CsvDatasetTests
             Assert.That(data.Rows[2 * i + 1], Is.EqualTo(new CsvRow(1 + i % 20_000, $"{i}", 3 + 2 * i)));
             Assert.That(data.Samples[1 + i % 20_000].Path, Is.EqualTo(_folder.At($"far/{i % 20_000}.png")));
         }
+    }
+
+    /// <summary>Rows are taken some hundred at a time, by another thread than the one that parses.</summary>
+    [Test]
+    public void Rows_that_cannot_be_used_are_found_among_thousands()
+    {
+        const int Rows = 5_000, Interval = 701;
+        string[] wrong = [",no path", "a.png,x,y", "../../a.png,outside", "a.png,nul\0", "a.png,5\" wide"];
+        string csv = _folder.Write("train.csv", "image_path,caption\n" + string.Concat(Enumerable.Range(0, Rows).Select(i => (i % Interval == 600 ? wrong[i / Interval % wrong.Length] : i % 2 == 0 ? $"a.png,{i}" : $"./sub/../b.png,{i}") + "\n")));
+        var data = CsvDataset.Load(csv);
+        int[] left = [.. Enumerable.Range(0, Rows).Where(i => i % Interval == 600)];
+        Assert.That(data.Skipped.Select(row => row.Line), Is.EqualTo(left.Select(i => i + 2)));
+        Assert.That(data.Rows.Select(row => row.Line), Is.EqualTo(Enumerable.Range(0, Rows).Except(left).Select(i => i + 2)));
+        Assert.That(data.Rows.Select(row => row.Caption), Is.EqualTo(data.Rows.Select(row => $"{row.Line - 2}")));
+        Assert.That(data.Rows.Select(row => row.Sample), Is.EqualTo(data.Rows.Select(row => row.Line % 2)));
+        Assert.That(() => CsvDataset.Load(csv, strict: true), Throws.TypeOf<InvalidDataException>().With.Message.Contains("line 602").And.Message.Contains("is empty"));
+    }
+
+    /// <summary>What the parser finds wrong on a line does not go before what is wrong with an earlier row, which another thread looks at.</summary>
+    [Test]
+    public void Strict_names_the_first_wrong_line()
+    {
+        string csv = _folder.Write("train.csv", "image_path,caption\na.png,one\na.png,nul\0\na.png,x,y\n");
+        Assert.That(() => CsvDataset.Load(csv, strict: true), Throws.TypeOf<InvalidDataException>().With.Message.Contains("line 3").And.Message.Contains("NUL"));
     }
 
     [Test]

@@ -4,6 +4,8 @@ namespace ClipCuda.Tests.Data;
 
 public sealed class LabelledImagesTests
 {
+    private static readonly CsvOptions Kind = new() { CaptionColumn = "kind" };
+
     private TemporaryFolder _folder = null!;
 
     [SetUp]
@@ -40,11 +42,11 @@ public sealed class LabelledImagesTests
         _folder.Write("a.png", "x");
         _folder.Write("b.png", "x");
         string csv = _folder.Write("labels.csv", "image_path,kind\nb.png,dog\ngone.png,cow\na.png, cat \nb.png,dog\n");
-        var images = LabelledImages.OfCsv(csv, null, "kind");
+        var images = LabelledImages.OfCsv(csv, Kind);
         Assert.That((images.Classes, images.Labels), Is.EqualTo((new[] { "cat", "dog" }, new[] { 1, 0 })));
         Assert.That(images.Paths.Select(Path.GetFileName), Is.EqualTo(new[] { "b.png", "a.png" }));
         Assert.That(images.Missing.Select(image => image.Line), Is.EqualTo(new[] { 3 }));
-        Assert.That(LabelledImages.OfCsv(csv, null, "kind", ["zebra", "dog", "cat"]).Labels, Is.EqualTo(new[] { 1, 2 }));
+        Assert.That(LabelledImages.OfCsv(csv, Kind, ["zebra", "dog", "cat"]).Labels, Is.EqualTo(new[] { 1, 2 }));
     }
 
     [Test]
@@ -52,9 +54,9 @@ public sealed class LabelledImagesTests
     {
         _folder.Write("a.png", "x");
         string two = _folder.Write("two.csv", "image_path,kind\na.png,dog\na.png,cat\n"), one = _folder.Write("one.csv", "image_path,kind\na.png,dog\n");
-        Assert.That(() => LabelledImages.OfCsv(two, null, "kind"), Throws.TypeOf<InvalidDataException>().With.Message.Contains("line 3").And.Message.Contains("'cat'").And.Message.Contains("'dog'"));
-        Assert.That(() => LabelledImages.OfCsv(one, null, "kind", ["cat"]), Throws.TypeOf<InvalidDataException>().With.Message.Contains("line 2").And.Message.Contains("'dog'"));
-        Assert.That(() => LabelledImages.OfCsv(one, null, "kind", ["dog", "dog"]), Throws.ArgumentException.With.Message.Contains("twice"));
-        Assert.That(() => LabelledImages.OfCsv(one, null, "label"), Throws.TypeOf<InvalidDataException>().With.Message.Contains("'label'"));
+        Assert.That(() => LabelledImages.OfCsv(two, Kind), Throws.TypeOf<InvalidDataException>().With.Message.Contains("line 3").And.Message.Contains("'cat'").And.Message.Contains("'dog'"));
+        Assert.That(() => LabelledImages.OfCsv(one, Kind, ["cat"]), Throws.TypeOf<InvalidDataException>().With.Message.Contains("line 2").And.Message.Contains("'dog'"));
+        Assert.That(() => LabelledImages.OfCsv(one, Kind, ["dog", "dog"]), Throws.ArgumentException.With.Message.Contains("twice"));
+        Assert.That(() => LabelledImages.OfCsv(one, new CsvOptions { CaptionColumn = "label" }), Throws.TypeOf<InvalidDataException>().With.Message.Contains("'label'"));
     }
 }

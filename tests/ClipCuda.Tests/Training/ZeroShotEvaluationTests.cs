@@ -44,6 +44,25 @@ public sealed class ZeroShotEvaluationTests
         Assert.That(evaluation.Run(step, default), Is.EqualTo(report), "again the same");
     }
 
+    /// <summary>The same images, by a CSV file and with sentences of one's own.</summary>
+    [Test]
+    public void Takes_a_csv_file_and_templates()
+    {
+        string csv = _run.Folder.Write("labels.csv", "image_path,class\nclasses/a_red_square/1.png,a red square\nclasses/a_red_square/2.png,a red square\nclasses/green/3.png,green\nnone.png,green\n");
+        string one = _run.Folder.Write("one.txt", "a photo of a {}.\n"), three = _run.Folder.Write("three.txt", string.Join('\n', PromptTemplates.Default));
+        var rows = Options() with { ZeroShotData = csv, ZeroShotLabelColumn = "class", ImageRoot = null };
+        using var step = new TrainingStep(_tiny.Model, rows);
+        var folders = Create(Options()).Run(step, default);
+        Assert.That(Create(rows).Run(step, default), Is.EqualTo(folders));
+        Assert.That(Create(rows with { ZeroShotTemplates = three }).Run(step, default), Is.EqualTo(folders));
+        Assert.That(Create(rows with { ZeroShotTemplates = one }).Description, Does.StartWith("3 images of 2 classes from").And.Contains("1 template;").And.Contains("1 rows skipped, the first, line 5").And.Contains("none.png"));
+        Assert.That(Create(rows with { ZeroShotClasses = _run.Folder.Write("all.txt", "blue\ngreen\na red square\n") }).Description, Does.Contain("of 3 classes"));
+        Assert.That((rows with { ZeroShotLabelColumn = null }).Validate, Throws.ArgumentException.With.Message.Contains("--csv-label-key"));
+        Assert.That((Options() with { ZeroShotLabelColumn = "class" }).Validate, Throws.ArgumentException.With.Message.Contains("is a folder"));
+        Assert.That((Options() with { ZeroShotData = null, ZeroShotTemplates = one }).Validate, Throws.ArgumentException.With.Message.Contains("--zeroshot-data"));
+        Assert.That(() => Create(rows with { ZeroShotTemplates = _run.Folder.Write("bad.txt", "no place\n") }), Throws.TypeOf<InvalidDataException>().With.Message.Contains("no place"));
+    }
+
     [Test]
     public void What_cannot_be_classified_is_named()
     {
