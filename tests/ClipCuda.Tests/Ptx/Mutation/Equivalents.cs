@@ -45,17 +45,14 @@ internal static class Equivalents
         // The exponential of what is never positive, or never out of range.
         (@"layernorm", @"^float d = in\[c\] - m", @"sub\.rn\.f32 a, b", "d is squared"),
         (@"adamw", @"^float second", "abs", "second moments are sums of squares: their magnitude is themselves"),
-        (@"adamw", @"^long long i = start", @"or\.b64 1024", "this i decides bounds alone, and those are multiples of 64: i and i | 1 lie on the same side"),
+        (@"stretch\.cuh", @"^DEVICE int lanes_before", @"^setp\.(lt|le|gt|ge)\.s64 → setp\.(lt|le|gt|ge)", "differs where exactly 0 or 32 elements are left, of which both ways round give as many"),
 
         // Attention: rows and columns beyond the sequence and beyond the head.
         (@"attention\.cu", @"^for \(; i \+ 4 <= count", @"^bra with|^setp\.gt\.s32 → setp\.ge|^setp\.lt\.s32 (→ setp\.le|4 → 5)|^add\.s32 8 → 9", "the loop over single rows does what the loop over four leaves, in the same order; rows beyond the last have weight 0"),
-        (@"attention_\w+_(64|128) .*attention\.cu", @"^(if \(d < shape\.head_width\)|store_rows)", @"^guarded bra dropped|^setp\.ge\.s32 → setp\.gt", "heads of this kernel are wider than these columns: the bound always holds"),
-        (@"attention\.cu", @"^int end = shape\.causal", @"^add\.s32 (16|24|32) → |^min\.s32 → max", "a tile more, all of whose keys are masked"),
         (@"attention\.cu", @"^for \(int start", @"^setp\.lt\.s32 → setp\.le", "a tile more, all of whose keys are masked"),
         (@"attention\.cu", @"^(for \(int start|for \(int d = 0|for \(int i = threadIdx)", @"^setp\.ge\.s32 → setp\.gt|^guarded bra dropped|^mov\.(f32|b32) 0 → 1", "the way round a loop of no passes, or what fills up a tile and meets a 0 of the other"),
         (@"attention\.cu", @"^for \(; i < count", @"^mov\.(f32|b32) (0|-3\.40282347e\+38) →|^add\.s32 → sub|^or\.b32", "the way round a loop of no passes: a sequence has at least one row"),
         (@"attention_\w+_(64|128) .*attention\.cu", @"^for \(int start", @"^setp\.lt\.s32 (→ setp\.le|1 → 2)", "asks whether a head has no column, and heads of this kernel have more than 32"),
-        (@"attention\.cu", @"^(for \(int start|row_lse\[slot\])", @"^add\.s32 3 → 4|^and\.b32 -4 → -3|^shr\.s32 → shl", "up to four more columns of the other rows: zeros, or what lies behind in shared memory and is filled before it is read"),
         (@"attention\.cu", @"^(for \(int start|row_lse\[slot\])", @"^add\.s32 → sub", "corrects the quotient of negative numbers: it is 0 here"),
         (@"attention\.cu", @"^row_lse\[slot\]", @"^add\.s32 (-1 → 0|3 → 4)|^min\.s32 a, b", "rows beyond the sequence take another row's number, and are not stored; or four more columns of padding"),
         (@"attention\.cu", @"^for \(int start = shape\.causal", @"^min\.s32 a, b", "queries beyond the sequence take another row's number, and are masked"),
