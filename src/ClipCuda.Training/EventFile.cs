@@ -24,7 +24,13 @@ public sealed class EventFile : IDisposable
     public EventFile(string folder)
     {
         Directory.CreateDirectory(folder);
-        Path = System.IO.Path.Combine(folder, $"events.out.tfevents.{DateTimeOffset.UtcNow.ToUnixTimeMilliseconds() / 1000.0:F3}.{Environment.MachineName}.{Environment.ProcessId}");
+        // TensorBoard reads files in the order of their names: of two in one millisecond, the later one gets the next.
+        long now = DateTimeOffset.UtcNow.ToUnixTimeMilliseconds();
+        do
+        {
+            Path = System.IO.Path.Combine(folder, $"events.out.tfevents.{now++ / 1000.0:F3}.{Environment.MachineName}.{Environment.ProcessId}");
+        }
+        while (File.Exists(Path));
         _file = new FileStream(Path, FileMode.CreateNew, FileAccess.Write, FileShare.Read);
         Write(message =>
         {

@@ -41,6 +41,19 @@ public sealed class EventFileTests
         Assert.That((One(record, 2), One(Fields((byte[])One(record, 7)), 1)), Is.EqualTo(((object)12UL, (object)1UL)));
     }
 
+    [Test]
+    public void Files_made_in_the_same_millisecond_have_names_of_their_own_in_order()
+    {
+        using var folder = new TemporaryFolder();
+        var names = new List<string>();
+        for (int i = 0; i < 20; i++)
+        {
+            using var events = new EventFile(folder.At("tensorboard"));
+            names.Add(events.Path);
+        }
+        Assert.That(names, Is.Ordered.Using((IComparer<string>)StringComparer.Ordinal).And.Unique);
+    }
+
     /// <summary>RFC 3720, B.4.</summary>
     [Test]
     public void The_checksum_is_crc32c() =>
