@@ -39,10 +39,22 @@ internal static class Curves
             plot.XLabel("step");
             plot.Font.Set(FontName);
             plot.Axes.Margins(bottom: 0.05);
+            if (!plot.GetPlottables().Any()) ShowNothing(plot);
             if (plot.GetPlottables().Any(item => item.LegendItems.Any(entry => entry.LabelText?.Length > 0))) plot.ShowLegend(plot == recall ? Alignment.UpperLeft : Alignment.UpperRight);
         }
         byte[] png = grid.Render(Width, Height).GetImageBytes(ImageFormat.Png);
         AtomicFile.Write(path, stream => stream.Write(png));
+    }
+
+    /// <summary>Without a curve the axes would be a plot's own, from −10 to 10.</summary>
+    private static void ShowNothing(Plot plot)
+    {
+        plot.Axes.SetLimits(0, 1, 0, 1);
+        plot.Axes.Left.TickGenerator = plot.Axes.Bottom.TickGenerator = new ScottPlot.TickGenerators.EmptyTickGenerator();
+        var text = plot.Add.Text("nothing yet", 0.5, 0.5);
+        text.LabelAlignment = Alignment.MiddleCenter;
+        text.LabelFontName = FontName;
+        text.LabelFontSize = 16;
     }
 
     private static void UseFont()

@@ -24,7 +24,7 @@ public sealed record EpochReport(double Seconds, double Waited, SourceTimes Time
             string what = Times.Reading > Times.Decoding ? "reading files" : "decoding images";
             string cure = Workers < Environment.ProcessorCount
                 ? $"more threads may help, --num-workers {Environment.ProcessorCount}"
-                : Times.Reading > Times.Decoding ? "a faster disk or tar shards ('clipcuda pack') may help" : "smaller images may help";
+                : Times.Reading > Times.Decoding ? "a faster disk may help, or for single files tar shards, 'clipcuda pack'" : "smaller images may help";
             return $"{what} ({cure})";
         }
     }

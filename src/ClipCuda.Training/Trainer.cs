@@ -369,7 +369,6 @@ public sealed class Trainer : IDisposable
         _ => "",
     };
 
-
     /// <summary>Notes the images that were found missing or undecodable since the last time: the first few, and how many.</summary>
     private void NoteSkipped()
     {
@@ -380,7 +379,7 @@ public sealed class Trainer : IDisposable
             SkippedImage[] found = [.. all.Where(skipped => _skippedNoted.Add($"{name}\n{skipped.Place}\n{skipped.Path}"))];
             foreach (var skipped in found.Take(SkippedShown)) Note($"Skipped, {skipped.Place} of '{name}': {skipped.Reason}");
             if (found.Length > SkippedShown) Note($"Skipped {found.Length - SkippedShown:N0} more");
-            if (found.Length > 0) Note($"{all.Count:N0} images of '{name}' skipped so far; make that an error with --strict");
+            if (found.Length > 0) Note($"{all.Count:N0} of '{name}' skipped so far; make that an error with --strict");
         }
     }
 

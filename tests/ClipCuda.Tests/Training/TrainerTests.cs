@@ -237,7 +237,7 @@ public sealed class TrainerTests
         var options = _run.Options("run") with { TrainData = csv, ValCsv = csv, ImageRoot = null, BatchSize = 2, Epochs = 1 };
         var (summary, progress) = TinyRun.Train(options);
         Assert.That(progress.Notes, Has.Some.Contains("line 3").And.Some.Contains("missing.png").And.Some.Contains("damaged.png"));
-        Assert.That(progress.Notes, Has.Some.Match("2 images of .* skipped"));
+        Assert.That(progress.Notes, Has.Some.Match("2 of .* skipped"));
         Assert.That(summary.Evaluation!.Images, Is.EqualTo(2));
         Assert.That(() => TinyRun.Train(options with { Name = "strict", Strict = true }), Throws.TypeOf<FileNotFoundException>().With.Message.Contains("line 3").And.Message.Contains("missing.png"));
         Assert.That(Directory.Exists(_run.Folder.At("strict")), Is.False, "a run that is refused leaves no folder");
