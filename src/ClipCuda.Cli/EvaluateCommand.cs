@@ -106,12 +106,9 @@ internal sealed class EvaluateCommand
 
     private void Classify(ParseResult parsed, OpenedModel model, TextWriter notes, bool machine)
     {
-        var names = parsed.GetValue(_classesFile) is { } file ? TextLines.Read(file, "classes") : null;
         var templates = parsed.GetValue(_templates) is { } sentences ? PromptTemplates.Read(sentences) : PromptTemplates.Default;
         string source = parsed.GetValue(_imageDir) ?? parsed.GetValue(_csv)!;
-        var images = parsed.GetValue(_labelKey) is { } column
-            ? LabelledImages.OfCsv(source, new CsvOptions { ImageRoot = parsed.GetValue(_imgRoot), CaptionColumn = column, Strict = model.Strict }, names)
-            : LabelledImages.OfFolders(source, names);
+        var images = LabelledImages.Open(source, parsed.GetValue(_labelKey), new CsvOptions { ImageRoot = parsed.GetValue(_imgRoot), Strict = model.Strict }, parsed.GetValue(_classesFile));
         notes.WriteLine($"Data: {images.Paths.Count:N0} images of {images.Classes.Count:N0} classes from '{source}', {templates.Count} template{(templates.Count == 1 ? "" : "s")}");
         var classifier = model.Classifier(images.Classes, templates, notes);
         var counter = new ClassificationCounter(images.Classes.Count);

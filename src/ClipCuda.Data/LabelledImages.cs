@@ -20,6 +20,16 @@ public sealed class LabelledImages
     /// <summary>Images that a CSV file names and that do not exist.</summary>
     public IReadOnlyList<SkippedImage> Missing { get; }
 
+    /// <summary>Reads a tree of folders or, if it is said which of its columns is the class, a CSV file.</summary>
+    /// <param name="labelColumn">Null for a tree.</param>
+    /// <param name="csv">How a CSV file is read, its column of captions aside.</param>
+    /// <param name="classesFile">The classes' names, a line each; null takes the folders' names or the labels.</param>
+    public static LabelledImages Open(string source, string? labelColumn, CsvOptions csv, string? classesFile)
+    {
+        var names = classesFile is null ? null : TextLines.Read(classesFile, "classes");
+        return labelColumn is null ? OfFolders(source, names) : OfCsv(source, csv with { CaptionColumn = labelColumn }, names);
+    }
+
     /// <summary>Reads a tree: each folder in <paramref name="root"/> is a class with the images in it and below.</summary>
     /// <param name="names">The classes' names in the order of the folders' names; null: the folders' names, underscores read as spaces.</param>
     /// <exception cref="DirectoryNotFoundException">There is no such folder, or none in it.</exception>

@@ -22,10 +22,7 @@ internal sealed class ZeroShotEvaluation
     public ZeroShotEvaluation(ClipModel model, ClipTokenizer tokenizer, TrainingOptions options)
     {
         (_model, _tokenizer, _options) = (model, tokenizer, options);
-        var names = options.ZeroShotClasses is { } file ? TextLines.Read(file, "classes") : null;
-        _images = options.ZeroShotLabelColumn is { } column
-            ? LabelledImages.OfCsv(options.ZeroShotData!, options.Csv with { CaptionColumn = column }, names)
-            : LabelledImages.OfFolders(options.ZeroShotData!, names);
+        _images = LabelledImages.Open(options.ZeroShotData!, options.ZeroShotLabelColumn, options.Csv, options.ZeroShotClasses);
         _templates = options.ZeroShotTemplates is { } templates ? PromptTemplates.Read(templates) : PromptTemplates.Default;
     }
 

@@ -5,8 +5,9 @@ namespace ClipCuda.Ptx.Compiler;
 
 /// <summary>
 /// Writes one method: the blocks that a warp may run from a resume point up to the next barrier or out of a loop with barriers. Its frame is here;
-/// branches, loops, values, arithmetic and memory are in the other parts. Lanes that part at a branch wait in masks, one a block; the running ones take the next block in layout order
-/// that anybody waits for, so that they meet again as early as they can. Where nobody can wait there are no masks at all.
+/// branches, loops, values, arithmetic and memory are in the other parts. Lanes that part at a branch wait in masks, one a block; the running
+/// ones take the next block in layout order that anybody waits for, so that they meet again as early as they can. Where nobody can wait there
+/// are no masks at all.
 /// </summary>
 internal sealed partial class Emitter
 {

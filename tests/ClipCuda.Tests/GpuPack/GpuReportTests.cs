@@ -31,8 +31,7 @@ public sealed class GpuReportTests
     [Test]
     public void Every_part_runs_on_the_GPU_and_what_fails_is_told()
     {
-        if (SoftGpu.Missing is { } reason) Assert.Ignore($"No soft GPU: {reason}.");
-        if (TestDevices.ForcesGpu) Assert.Ignore("This test is of the soft GPU.");
+        SoftGpu.Require();
         if (!OperatingSystem.IsWindows()) File.SetUnixFileMode(_folder.Write("compute-sanitizer", Sanitizer), UnixFileMode.UserRead | UnixFileMode.UserExecute);
         string path = _folder.At("report.md");
         var (exitCode, output, error) = Start(GpuReport.Verb, "--small", "--output", path);

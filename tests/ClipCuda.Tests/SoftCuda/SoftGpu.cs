@@ -210,12 +210,18 @@ internal sealed class SoftGpu : IDisposable
         Streams.Abort();
     }
 
-    private static SoftGpu Plug(Func<SoftGpu> create)
+    /// <summary>Skips the test, with the reason, where a soft GPU cannot be had.</summary>
+    public static void Require()
     {
         // One process has one libcuda: beside the machine's own there is no place for a soft one.
         if (TestDevices.ForcesGpu) Assert.Ignore("CLIPCUDA_DEVICE demands the machine's own GPU; this test is of the soft one.");
         // The soft driver needs a C compiler, which a machine with the .NET SDK alone has not: counted as skipped, with the reason.
         if (Missing is { } reason) Assert.Ignore($"No soft GPU: {reason}.");
+    }
+
+    private static SoftGpu Plug(Func<SoftGpu> create)
+    {
+        Require();
         lock (Gate)
         {
             if (Current is not null) throw new InvalidOperationException("A soft GPU is plugged in already.");

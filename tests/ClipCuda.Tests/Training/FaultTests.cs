@@ -48,7 +48,7 @@ public sealed class FaultTests
     [TestCase(999, "lost device", true)]
     public void Every_failing_call_is_one_clear_error(int result, string name, bool forEver)
     {
-        if (SoftGpu.Missing is { } reason) Assert.Ignore($"No soft GPU: {reason}.");
+        SoftGpu.Require();
         Assert.That(_calls, Is.GreaterThan(300));
         Assert.That(_weights, Has.Length.EqualTo(2), "a checkpoint a step");
         int[] numbers = [.. Enumerable.Range(1, _calls)];

@@ -47,6 +47,25 @@ internal static unsafe class EngineComparison
         return null;
     }
 
+    /// <summary>PTX of an entry around a few instructions: registers by type, <c>%in</c>, <c>%flat</c>, and in <c>%out</c> the thread's own part of the output.</summary>
+    public static string Entry(string body, int bytesAThread) => $$"""
+        .version 6.3
+        .target sm_75
+        .address_size 64
+        .visible .entry piece(.param .u64 p_in, .param .u64 p_out)
+        {
+            .reg .pred %p<8>; .reg .b16 %h<8>; .reg .b32 %r<16>; .reg .f32 %f<64>; .reg .f64 %d<8>; .reg .b64 %R<16>; .reg .b32 %flat; .reg .b64 %in, %out;
+            .shared .align 16 .b8 memory[1024];
+            ld.param.u64 %in, [p_in];
+            ld.param.u64 %out, [p_out];
+            mov.u32 %flat, %tid.x;
+            mul.wide.u32 %R0, %flat, {{bytesAThread}};
+            add.s64 %out, %out, %R0;
+            {{body}}
+            ret;
+        }
+        """;
+
     private delegate void Engine(in LaunchShape shape, byte* parameters, long firstBlock, long blockCount);
 
     private static byte[] Run(Engine engine, LaunchShape shape, int outputBytes, int seed)

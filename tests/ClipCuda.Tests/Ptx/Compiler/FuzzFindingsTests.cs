@@ -33,23 +33,7 @@ public sealed class FuzzFindingsTests
     [TestCaseSource(nameof(Findings))]
     public void Engines_agree(string body)
     {
-        string text = $$"""
-            .version 6.3
-            .target sm_75
-            .address_size 64
-            .visible .entry finding(.param .u64 p_in, .param .u64 p_out)
-            {
-                .reg .pred %p<8>; .reg .b16 %h<8>; .reg .b32 %r<16>; .reg .f32 %f<8>; .reg .f64 %d<8>; .reg .b64 %R<16>; .reg .b32 %flat; .reg .b64 %in, %out;
-                .shared .align 16 .b8 memory[1024];
-                ld.param.u64 %in, [p_in];
-                ld.param.u64 %out, [p_out];
-                mov.u32 %flat, %tid.x;
-                mul.wide.u32 %R0, %flat, 16;
-                add.s64 %out, %out, %R0;
-                {{body}}
-                ret;
-            }
-            """;
+        string text = EngineComparison.Entry(body, bytesAThread: 16);
         foreach (int threads in (int[])[64, 1])
             Assert.That(EngineComparison.Difference(text, new LaunchShape(1, threads), threads * 16, 1, at => $"byte {at % 16} of thread {at / 16}"), Is.Null, $"{threads} threads");
     }

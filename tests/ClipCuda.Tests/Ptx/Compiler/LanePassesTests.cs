@@ -5,7 +5,7 @@ namespace ClipCuda.Tests.Ptx.Compiler;
 
 public sealed class LanePassesTests
 {
-    private const int Sums = 20;
+    private const int Sums = 20, BytesAThread = 128;
 
     /// <summary>
     /// More sums than any processor has registers for; a scalar and an index that iterations hand on; what the loop leaves behind in its last
@@ -43,7 +43,7 @@ public sealed class LanePassesTests
     [Test]
     public void A_loop_in_passes_gives_the_same_bits([Values(64, 32, 17)] int threads)
     {
-        Assert.That(EngineComparison.Difference(Text(Body()), new LaunchShape(2, threads), 128 * threads, 1, at => $"word {at % 128 / 4} of thread {at / 128}"), Is.Null);
+        Assert.That(EngineComparison.Difference(EngineComparison.Entry(Body(), BytesAThread), new LaunchShape(2, threads), BytesAThread * threads, 1, at => $"word {at % BytesAThread / 4} of thread {at / BytesAThread}"), Is.Null);
     }
 
     private static IEnumerable<TestCaseData> Loops()
@@ -59,7 +59,7 @@ public sealed class LanePassesTests
     [TestCaseSource(nameof(Loops))]
     public void Lanes_that_have_nothing_to_do_with_each_other_may_pass_one_after_another(string body, bool expected)
     {
-        var kernel = new CompiledKernel(PtxModule.Parse(Text(body), "loop.ptx").Entries[0], vectorBits: 256, linear: true);
+        var kernel = new CompiledKernel(PtxModule.Parse(EngineComparison.Entry(body, BytesAThread), "loop.ptx").Entries[0], vectorBits: 256, linear: true);
         var analysis = new Analysis(kernel.Entry, kernel.Blocks, kernel.Graph, kernel.Webs, Daring.Together, linear: true, bolder: null);
         var inlining = new Inlining(kernel.Blocks, kernel.Graph, kernel.Webs, analysis);
         var loop = kernel.Graph.Loops.MinBy(l => kernel.Graph.Position[l.Header])!;
@@ -67,21 +67,4 @@ public sealed class LanePassesTests
     }
 
     private static string Each(Func<int, string> line) => string.Join('\n', Enumerable.Range(0, Sums).Select(line));
-
-    private static string Text(string body) => $$"""
-        .version 6.3
-        .target sm_75
-        .address_size 64
-        .visible .entry sums(.param .u64 p_in, .param .u64 p_out)
-        {
-            .reg .pred %p<4>; .reg .b32 %r<8>; .reg .f32 %f<64>; .reg .b64 %R<8>; .reg .b32 %flat; .reg .b64 %in, %out;
-            ld.param.u64 %in, [p_in];
-            ld.param.u64 %out, [p_out];
-            mov.u32 %flat, %tid.x;
-            mul.wide.u32 %R0, %flat, 128;
-            add.s64 %out, %out, %R0;
-            {{body}}
-            ret;
-        }
-        """;
 }
