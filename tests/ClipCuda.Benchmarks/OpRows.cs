@@ -49,7 +49,8 @@ internal sealed record OpCase(string Name, OpInput[] Inputs, Func<Tape, Tensor[]
         Tensor[] inputs = [.. Inputs.Select(input => Place(device, input, buffers))];
         var tape = new Tape(device);
         var output = Ours(tape, inputs);
-        float[] cotangent = Cotangent(output.Elements);
+        // Where libtorch has its own: in the device's memory.
+        var cotangent = Place(device, new OpInput("cotangent", IsParameter: false, Cotangent(output.Elements), [.. output.Shape]), buffers);
 
         void Prepare()
         {
