@@ -226,7 +226,7 @@ internal sealed class Allocation
     private static int Budget(VectorIsa isa) => isa.Registers - 6;
 
     /// <summary>Of a loop in passes, whose body is little else than its own values, fewer.</summary>
-    private static int BudgetOfPass(VectorIsa isa) => isa.Registers - 3;
+    private static int BudgetOfPass(VectorIsa isa) => isa.Registers - 2;
 
     /// <summary>As few as it takes for what is alive at once in the loop to be in registers.</summary>
     private static int PassesFor(LoopUse use, Dictionary<int, Interval> intervals, VectorIsa isa)

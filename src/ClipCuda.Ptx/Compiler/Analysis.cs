@@ -225,7 +225,7 @@ internal sealed class Analysis
                 return Widens(0) ? ValueClass.Affine(Stride(0)) : ValueClass.Varying;
             case Native.MultiplyWide or Native.MultiplyAddWide:
                 return Product(out product) && Widens(0) && Widens(1) ? ValueClass.Affine(product + (native.Kind == Native.MultiplyAddWide ? Stride(2) : 0)) : ValueClass.Varying;
-            case Native.Minimum or Native.Maximum when native.In is Number.S32 or Number.U32 && _daring != Daring.Plain:
+            case Native.Minimum or Native.Maximum when native.In is Number.S32 or Number.U32 or Number.S64 && _daring != Daring.Plain:
                 int affine = sources[0].IsAffine ? 0 : 1;
                 return sources[1 - affine].IsUniform && Stride(affine) is > 0 and < 1 << 20 ? sources[affine] : ValueClass.Varying;
             // The lanes differ in the low bits only: shifted out or masked away, nothing of them is left.

@@ -7,7 +7,7 @@ internal sealed class FrameLayout
     private readonly bool[] _scalar;
     private readonly bool[] _held;
 
-    /// <param name="isScalar">Whether a web is uniform in every version.</param>
+    /// <param name="isScalar">Whether the number of lane 0 says all: a web is uniform in every version, or has the same stride.</param>
     public FrameLayout(FlowGraph graph, Webs webs, Func<int, bool> isScalar)
     {
         _offsets = new int[webs.Count];
@@ -89,7 +89,7 @@ internal sealed class CompiledKernel
             splits.UnionWith(tested);
         }
         NaNs = new NaNs(Blocks, Graph, Webs);
-        Frame = new FrameLayout(Graph, Webs, web => analyses.All(a => a.Classes[web].IsUniform));
+        Frame = new FrameLayout(Graph, Webs, web => analyses.All(a => a.Classes[web].IsScalar && a.Classes[web] == analyses[0].Classes[web]));
         _versions = [.. analyses.Select((a, d) => new CompiledVersion(this, (Daring)d, a, isa))];
         UsesHandlers = FindsHandlers();
     }

@@ -4,11 +4,16 @@ using System.Runtime.InteropServices;
 namespace ClipCuda.Ptx.Compiler;
 
 /// <summary>
-/// Vectors of which each lane is another constant, in memory that is never freed: there are a few dozen in a process. Written into the code one
-/// lane at a time they would be most of it, and the JIT does not optimise long methods.
+/// Vectors of constants, in memory that is never freed: there are a few hundred in a process. Of those whose lanes differ, the code would be most of
+/// a method, and the JIT does not optimise long ones. Those whose lanes are equal it would keep in registers, of which 16 are too few for both the
+/// constants of a polynomial and what it is evaluated for.
 /// </summary>
 internal static unsafe class ConstantVectors
 {
+    private const int BroadcastBytes = 64, MostBroadcasts = 1024;
+    private static readonly ConcurrentDictionary<uint, Lazy<int>> Offsets = [];
+    private static int _broadcasts;
+
     private static readonly ConcurrentDictionary<(long First, long Stride, int Bytes), nint> Multiples = [];
     private static readonly Lazy<nint> Bits = new(() =>
     {
@@ -16,6 +21,18 @@ internal static unsafe class ConstantVectors
         for (int lane = 0; lane < 32; lane++) lanes[lane] = 1u << lane;
         return (nint)lanes;
     });
+
+    /// <summary>Where the vectors of equal lanes begin.</summary>
+    public static nint Broadcasts { get; } = (nint)NativeMemory.AlignedAlloc(BroadcastBytes * MostBroadcasts, BroadcastBytes);
+
+    /// <summary>The bytes from there to a vector whose lanes all have these bits, or −1 if there is no room for it.</summary>
+    public static int OffsetOf(uint bits) => Offsets.GetOrAdd(bits, static key => new(() =>
+    {
+        int number = Interlocked.Increment(ref _broadcasts) - 1;
+        if (number >= MostBroadcasts) return -1;
+        new Span<uint>((byte*)Broadcasts + (number * BroadcastBytes), BroadcastBytes / sizeof(uint)).Fill(key);
+        return number * BroadcastBytes;
+    })).Value;
 
     /// <summary>32 integers of 32 bits, of which number i has bit i set.</summary>
     public static nint LaneBits => Bits.Value;

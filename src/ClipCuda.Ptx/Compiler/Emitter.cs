@@ -46,6 +46,9 @@ internal sealed partial class Emitter
     private int _pass;
     private LocalBuilder[] _maskVectors = [];
 
+    /// <summary>The web whose broadcast was loaded last in this block, or −1.</summary>
+    private int _broadcast = -1;
+
     private Emitter(CompiledVersion version, ResumePoint entry, Func<ResumePoint, int> resumeNumber, ILGenerator il, bool brief)
     {
         _brief = brief;
@@ -113,7 +116,7 @@ internal sealed partial class Emitter
         // In locals, so that loops have them in registers; those that nothing reads cost nothing.
         foreach (var (field, load) in (ReadOnlySpan<(string, OpCode)>)[
             (nameof(WarpState.Frame), OpCodes.Ldind_I), (nameof(WarpState.Arena), OpCodes.Ldind_I),
-            (nameof(WarpState.Shared), OpCodes.Ldind_I8), (nameof(WarpState.Scratch), OpCodes.Ldind_I)])
+            (nameof(WarpState.Shared), OpCodes.Ldind_I8), (nameof(WarpState.Scratch), OpCodes.Ldind_I), (nameof(WarpState.Constants), OpCodes.Ldind_I)])
         {
             State(field, load);
             var pointer = _il.DeclareLocal(load == OpCodes.Ldind_I8 ? typeof(long) : typeof(nint));
@@ -183,6 +186,7 @@ internal sealed partial class Emitter
         var block = _blocks[b];
         _il.MarkLabel(_labels[(b, _pass)]);
         _maskVectors = [];
+        _broadcast = -1;
         _loop = _graph.LoopOf[b];
         foreach (var operation in block.Operations)
         {
@@ -296,10 +300,11 @@ internal sealed partial class Emitter
         {
             int affine = _analysis.ClassOf(operation.Sources[0]).IsAffine ? 0 : 1;
             long span = 31 * _analysis.ClassOf(operation.Sources[affine]).Step;
-            bool signed = native.In == Number.S32;
+            bool signed = native.In is Number.S32 or Number.S64, wide = native.In == Number.S64;
             // In 64 bits: base ≥ least, base + span ≤ greatest, and on the right side of the uniform value.
             Widened(operation.Sources[affine], signed);
-            TestRange(signed, span, fails);
+            if (wide) TestFarFromOverflow(fails);
+            else TestRange(signed, span, fails);
             Widened(operation.Sources[affine], signed);
             if (native.Kind == Native.Minimum)
             {
@@ -327,9 +332,18 @@ internal sealed partial class Emitter
 
         void Widened(Source source, bool signed)
         {
-            PushScalar(source, ValueType.Bits32);
-            _il.Emit(signed ? OpCodes.Conv_I8 : OpCodes.Conv_U8);
+            PushScalar(source, TypeOf(native.In));
+            if (!IsWide(TypeOf(native.In))) _il.Emit(signed ? OpCodes.Conv_I8 : OpCodes.Conv_U8);
         }
+    }
+
+    /// <summary>Takes a number of 64 bits from the stack; jumps unless its magnitude is below 2^62, to which no lane's distance matters.</summary>
+    private void TestFarFromOverflow(Label fails)
+    {
+        _il.Emit(OpCodes.Ldc_I8, 1L << 62);
+        _il.Emit(OpCodes.Add);
+        _il.Emit(OpCodes.Ldc_I8, long.MaxValue);
+        _il.Emit(OpCodes.Bgt_Un, fails);
     }
 
     /// <summary>Takes a base of 64 bits from the stack; jumps if lane 31 would overflow 32 bits.</summary>

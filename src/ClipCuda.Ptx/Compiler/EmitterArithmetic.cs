@@ -62,7 +62,9 @@ internal sealed partial class Emitter
             PushScalarResult(operation, type);
             _il.Emit(OpCodes.Stloc, scalar);
         }
-        foreach (int part in PartsNow(Allocation.Parts(web, _webs, _analysis, _isa)))
+        var parts = PartsNow(Allocation.Parts(web, _webs, _analysis, _isa));
+        if (scalar is null) ClimbRungs(operation, type, parts);
+        foreach (int part in parts)
         {
             StorePart(web, part, blend, () =>
             {
@@ -236,6 +238,13 @@ internal sealed partial class Emitter
                 return;
             case Native.ShiftLeft or Native.ShiftRight:
                 PushScalar(operation.Sources[0], type);
+                if (operation.Sources[1].IsConstant && operation.Sources[1].Bits < (wide ? 64u : 32u))
+                {
+                    // A call, even one that is inlined, costs the JIT some of its locals, of which it follows a thousand.
+                    Constant((int)operation.Sources[1].Bits);
+                    _il.Emit(native.Kind == Native.ShiftLeft ? OpCodes.Shl : signed ? OpCodes.Shr : OpCodes.Shr_Un);
+                    return;
+                }
                 PushScalar(operation.Sources[1], ValueType.Bits32);
                 CallScalar($"Shift{(native.Kind == Native.ShiftLeft ? "Left" : signed ? "RightSigned" : "Right")}{(wide ? 64 : 32)}");
                 return;

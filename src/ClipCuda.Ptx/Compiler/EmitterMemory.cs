@@ -305,6 +305,7 @@ internal sealed partial class Emitter
         if (masked) PrepareMasks(operation.Block);
         // All parts before the first is stored: what they are computed from may be what is overwritten.
         int parts = PartsOf(type);
+        ClimbRungs(operation, type, Enumerable.Range(0, parts));
         for (int p = 0; p < parts; p++)
         {
             PushStoredVector(operation, 1, p);

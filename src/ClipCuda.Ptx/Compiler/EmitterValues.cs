@@ -120,10 +120,7 @@ internal sealed partial class Emitter
         {
             if (source.IsWeb && want == ValueType.Float && _inlining.Of(source.Web) is { Kind: OperationKind.Load } load)
             {
-                // A broadcast straight from memory, which folds into the instruction that uses it.
-                PushAddress(load, 0);
-                _il.Emit(OpCodes.Ldind_R4);
-                Call(_isa, "Create", typeof(float), 1);
+                PushBroadcast(source.Web, load);
                 return;
             }
             var natural = source.IsWeb ? _webs.Types[source.Web] : ValueType.Bits32;
@@ -133,6 +130,12 @@ internal sealed partial class Emitter
             CastVector(natural, want);
             return;
         }
+        if (_rungs.TryGetValue(source.Web, out var rung))
+        {
+            _il.Emit(OpCodes.Ldloc, rung[part]);
+            CastVector(_webs.Types[source.Web], want);
+            return;
+        }
         if (_inlining.Of(source.Web) is { } inner)
         {
             PushVectorResult(inner, want, part);
@@ -140,6 +143,25 @@ internal sealed partial class Emitter
         }
         PushPart(source.Web, part);
         CastVector(_webs.Types[source.Web], want);
+    }
+
+    /// <summary>
+    /// A number from memory in all lanes. With AVX-512 it folds into the instruction that uses it; without, it takes an instruction of its own, so it
+    /// is kept for the next part or operation that uses the same number.
+    /// </summary>
+    private void PushBroadcast(int web, Operation load)
+    {
+        var kept = Temporary(_isa.Vector(typeof(float)), 400);
+        if (_broadcast != web)
+        {
+            PushAddress(load, 0);
+            _il.Emit(OpCodes.Ldind_R4);
+            Call(_isa, "Create", typeof(float), 1);
+            if (_isa.Registers == 32) return;
+            _il.Emit(OpCodes.Stloc, kept);
+            _broadcast = web;
+        }
+        _il.Emit(OpCodes.Ldloc, kept);
     }
 
     private void CastVector(ValueType have, ValueType want) => Cast(_isa, ElementOf(have), ElementOf(want));
@@ -191,6 +213,10 @@ internal sealed partial class Emitter
     {
         switch (want)
         {
+            case ValueType.Float when bits != 0 && _isa.Registers == 16 && ConstantVectors.OffsetOf((uint)bits) is >= 0 and var offset:
+                PushPointer(nameof(WarpState.Constants), offset);
+                _il.Emit(OpCodes.Ldobj, _isa.Vector(typeof(float)));
+                break;
             case ValueType.Float when !float.IsNaN(BitConverter.UInt32BitsToSingle((uint)bits)):
                 _il.Emit(OpCodes.Ldc_R4, BitConverter.UInt32BitsToSingle((uint)bits));
                 Call(_isa, "Create", typeof(float), 1);

@@ -15,6 +15,9 @@ internal unsafe struct WarpState
     public byte* Shared;
     public byte* Parameters;
 
+    /// <summary><see cref="ConstantVectors.Broadcasts"/>.</summary>
+    public byte* Constants;
+
     /// <summary>%tid.x of the 32 lanes, then y, then z.</summary>
     public int* ThreadIds;
 

@@ -124,6 +124,7 @@ internal sealed unsafe class Workspace : IDisposable
         {
             var at = States + w;
             at->Shared = shared;
+            at->Constants = (byte*)ConstantVectors.Broadcasts;
             at->Scratch = Take(scratch);
             at->ThreadIds = (int*)Take(RoundUp(ids));
             at->Masks = (uint*)Take(masks);
