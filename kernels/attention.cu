@@ -6,11 +6,12 @@
 //   dp = do·v,  ds = p · (dp − delta) · scale,  dq = Σ_k ds · k,  dk = Σ_q ds · q,  dv = Σ_q p · do
 //
 // qkv, dqkv: [B, S, 3, H, D];  o, do: [B, S, H, D];  lse, delta: [B, H, S].
-// One block a (batch, head, tile of own rows), `Warps` warps of `Slots` neighbouring own rows each; a warp without rows only helps to load.
-// A tile of the 32 other rows lies transposed in shared memory: lane = other row while scores are computed, lane = column while rows are
-// accumulated. Own rows in shared memory are read by whole warps at one address, four numbers at once, other rows' columns at 32 neighbouring
-// ones: no bank conflicts, all coalesced. `Columns` · 32 ≥ D. Shared memory: 28 to 48 KiB. Moves 16·S·D bytes a head forward if K, V stay in
-// the cache; 4·S·D flops a row.
+// Forward: one block a (batch, head, tile of queries). Backward: one a (batch, head), which goes through all tiles of keys and, in each, of
+// queries: every product is computed once, and dq is summed in one order. `Warps` warps of `Slots` neighbouring own rows each; a warp without
+// rows only helps to load. A tile of the 32 other rows lies transposed in shared memory: lane = other row while scores are computed, lane =
+// column while rows are accumulated. Own rows in shared memory are read by whole warps at one address, four numbers at once, other rows' columns
+// at 32 neighbouring ones: no bank conflicts, all coalesced. `Columns` · 32 ≥ D. Shared memory: 28 to 48 KiB. Moves 16·S·D bytes a head forward
+// if K, V stay in the cache; 4·S·D flops a row.
 // Own rows beyond the sequence are copies of the last one, other ones what was there before: nobody sees or stores what comes of them.
 #include "common/math.cuh"
 #include "common/reduce.cuh"
@@ -48,7 +49,7 @@ DEVICE Place find_place(const Shape& shape) {
     return place;
 }
 
-// tile[i][d] of this warp's own rows, with zeros up to the next multiple of 4 columns. Full columns need no comparison a lane.
+// tile[i][d] of this warp's own rows, with zeros beyond the head's width. Full columns need no comparison a lane.
 template <int Slots, int Columns, int Rows>
 DEVICE void load_own(float (&tile)[Rows][Columns * 32], const float* rows, long long stride, int first, const Shape& shape) {
     int mine = warp_index() * Slots;
@@ -59,7 +60,7 @@ DEVICE void load_own(float (&tile)[Rows][Columns * 32], const float* rows, long 
         if (32 * (c + 1) <= shape.head_width) {
 #pragma unroll
             for (int slot = 0; slot < Slots; ++slot) tile[mine + slot][d] = rows[min(first + mine + slot, shape.sequence - 1) * stride + d];
-        } else if (d < (shape.head_width + 3) / 4 * 4) {
+        } else {
 #pragma unroll 1
             for (int slot = 0; slot < Slots; ++slot) {
                 tile[mine + slot][d] = d < shape.head_width ? rows[min(first + mine + slot, shape.sequence - 1) * stride + d] : 0;
@@ -90,10 +91,10 @@ DEVICE void clear_others(float (&tile)[Columns * 32][Pitch], const Shape& shape)
     for (int d = warp_index(); d < columns; d += blockDim.x / WarpSize) tile[d][threadIdx.x % WarpSize] = 0;
 }
 
-DEVICE float4 load_four(const float* aligned) { return *(const float4*)aligned; }
+// Element k of four aligned ones.
+DEVICE float element(float4 four, int k) { return k == 0 ? four.x : k == 1 ? four.y : k == 2 ? four.z : four.w; }
 
-// sum + a · b, from the first element on
-DEVICE float dot_four(float4 a, const float (&b)[4], float sum) { return fmaf(a.w, b[3], fmaf(a.z, b[2], fmaf(a.y, b[1], fmaf(a.x, b[0], sum)))); }
+DEVICE float4 load_four(const float* aligned) { return *(const float4*)aligned; }
 
 // product[slot] = own[slot] · others[lane]
 template <int Columns, int Slots>
@@ -102,9 +103,16 @@ DEVICE void multiply(float (&product)[Slots], const float (*own)[Columns * 32], 
     for (int slot = 0; slot < Slots; ++slot) product[slot] = 0;
 #pragma unroll 1
     for (int d = 0; d < head_width; d += 4) {
-        float other[4] = {others[d][lane], others[d + 1][lane], others[d + 2][lane], others[d + 3][lane]};
+        float4 four[Slots];
 #pragma unroll
-        for (int slot = 0; slot < Slots; ++slot) product[slot] = dot_four(load_four(&own[slot][d]), other, product[slot]);
+        for (int slot = 0; slot < Slots; ++slot) four[slot] = load_four(&own[slot][d]);
+#pragma unroll
+        for (int k = 0; k < 4; ++k) {
+            float other = others[d + k][lane];
+#pragma unroll
+            for (int slot = 0; slot < Slots; ++slot) product[slot] = fmaf(element(four[slot], k), other, product[slot]);
+            keep_order(product);
+        }
     }
 }
 
@@ -125,16 +133,15 @@ DEVICE void accumulate(float (&sum)[Slots][Columns], const float (*weight)[Other
         for (int slot = 0; slot < Slots; ++slot) four[slot] = load_four(&weight[slot][i]);
 #pragma unroll
         for (int k = 0; k < 4; ++k) {
+            float value[Columns];
 #pragma unroll
-            for (int c = 0; c < Columns; ++c) {
-                float value = column[c][(i + k) * stride];
+            for (int c = 0; c < Columns; ++c) value[c] = column[c][(i + k) * stride];
 #pragma unroll
-                for (int slot = 0; slot < Slots; ++slot) {
-                    float w = k == 0 ? four[slot].x : k == 1 ? four[slot].y : k == 2 ? four[slot].z : four[slot].w;
-                    sum[slot][c] = fmaf(w, value, sum[slot][c]);
-                }
-                keep_order(sum);
+            for (int slot = 0; slot < Slots; ++slot) {
+#pragma unroll
+                for (int c = 0; c < Columns; ++c) sum[slot][c] = fmaf(element(four[slot], k), value[c], sum[slot][c]);
             }
+            keep_order(sum);
         }
     }
 #pragma unroll 1
@@ -168,10 +175,26 @@ DEVICE void store_rows(float* rows, long long stride, int own, const float (&sum
     }
 }
 
+// The reverse, as far as there are such rows and columns.
+template <int Columns, int Slots>
+DEVICE void load_rows(float (&sum)[Slots][Columns], const float* rows, long long stride, int own, const Shape& shape) {
+#pragma unroll
+    for (int c = 0; c < Columns; ++c) {
+        int d = threadIdx.x % WarpSize + 32 * c;
+        if (32 * (c + 1) <= shape.head_width) {
+#pragma unroll
+            for (int slot = 0; slot < Slots; ++slot) sum[slot][c] = rows[min(own + slot, shape.sequence - 1) * stride + d];
+        } else if (d < shape.head_width) {
+#pragma unroll
+            for (int slot = 0; slot < Slots; ++slot) sum[slot][c] = rows[min(own + slot, shape.sequence - 1) * stride + d];
+        }
+    }
+}
+
 // The last key that a query sees.
 DEVICE int last_key(int query, const Shape& shape) { return shape.causal ? min(query, shape.sequence - 1) : shape.sequence - 1; }
 
-template <int Warps, int Columns, int Slots>
+template <int Warps, int Columns, int Slots, bool Exact>
 DEVICE void forward(float* o, float* lse, const float* qkv, const Shape& shape) {
     constexpr int Rows = Slots * Warps;
     alignas(16) __shared__ float own[Rows][Columns * 32];
@@ -229,61 +252,31 @@ DEVICE void forward(float* o, float* lse, const float* qkv, const Shape& shape) 
     store_rows<Columns, Slots>(o + place.o, place.stride / 3, query, sum, factor, shape);
 }
 
-// dq: own rows are queries, others are keys.
-template <int Warps, int Columns, int Slots>
-DEVICE void backward_query(float* dqkv, const float* d_out, const float* qkv, const float* lse, const float* delta, const Shape& shape) {
-    constexpr int Rows = Slots * Warps;
-    alignas(16) __shared__ float own_q[Rows][Columns * 32];
-    alignas(16) __shared__ float own_do[Rows][Columns * 32];
-    alignas(16) __shared__ float other_k[Columns * 32][Pitch];
-    alignas(16) __shared__ float other_v[Columns * 32][Pitch];
-    alignas(16) __shared__ float weight[Rows][Others];
-    Place place = find_place(shape);
+// sum[slot][c] += Σ_i weight[i][slot] · rows[i][lane + 32·c]
+template <int Columns, int Slots>
+DEVICE void accumulate_transposed(float (&sum)[Slots][Columns], const float* weight, const float (*rows)[Columns * 32], int count) {
+    static_assert(Slots == 4, "a float4 of weights");
     int lane = threadIdx.x % WarpSize;
-    int rows = blockDim.x / WarpSize * Slots;
-    int first = place.tile * rows;
-    int mine = warp_index() * Slots;
-    int query = first + mine;
-    load_own<Slots, Columns>(own_q, qkv + place.q, place.stride, first, shape);
-    load_own<Slots, Columns>(own_do, d_out + place.o, place.stride / 3, first, shape);
-    clear_others<Columns>(other_k, shape);
-    clear_others<Columns>(other_v, shape);
-    long long statistics = ((long long)place.batch * shape.heads + place.head) * shape.sequence;
-
-    float dq[Slots][Columns] = {}, one[Slots], row_lse[Slots], row_delta[Slots];
-    for (int slot = 0; slot < Slots; ++slot) {
-        int row = min(query + slot, shape.sequence - 1);
-        one[slot] = 1;
-        row_lse[slot] = lse[statistics + row];
-        row_delta[slot] = delta[statistics + row];
-    }
-    int end = shape.causal ? min(first + rows, shape.sequence) : shape.sequence;
-    for (int start = 0; start < end; start += Others) {
-        __syncthreads();
-        load_others<Columns>(other_k, qkv + place.k, place.stride, start, shape);
-        load_others<Columns>(other_v, qkv + place.v, place.stride, start, shape);
-        __syncthreads();
-        if (query >= shape.sequence) continue;
-        float score[Slots], dp[Slots];
-        multiply<Columns, Slots>(score, own_q + mine, other_k, shape.head_width);
-        multiply<Columns, Slots>(dp, own_do + mine, other_v, shape.head_width);
+#pragma unroll 1
+    for (int i = 0; i < count; ++i) {
+        float4 four = load_four(weight + i * Others);
+        float value[Columns];
+#pragma unroll
+        for (int c = 0; c < Columns; ++c) value[c] = rows[i][lane + 32 * c];
 #pragma unroll
         for (int slot = 0; slot < Slots; ++slot) {
-            float product = start + lane <= last_key(query + slot, shape) ? score[slot] : Lowest;
-            float p = exp2_f32(fmaf(product, shape.binary_scale(), -row_lse[slot]));
-            weight[mine + slot][lane] = p * (dp[slot] - row_delta[slot]) * shape.scale;
+#pragma unroll
+            for (int c = 0; c < Columns; ++c) sum[slot][c] = fmaf(element(four, slot), value[c], sum[slot][c]);
         }
-        __syncwarp();
-        accumulate<Columns, Slots>(dq, weight + mine, qkv + place.k, place.stride, start, shape);
-        __syncwarp();
     }
-    store_rows<Columns, Slots>(dqkv + place.q, place.stride, query, dq, one, shape);
 }
 
-// dk, dv: own rows are keys, others are queries.
-template <int Warps, int Columns, int Slots>
-DEVICE void backward_key(float* dqkv, const float* d_out, const float* qkv, const float* lse, const float* delta, const Shape& shape) {
+// Own rows are keys, others are queries. A block goes through all tiles of both, so that dq is summed in one order: a warp adds what its block's
+// keys give to the same four queries of a tile each time.
+template <int Warps, int Columns, int Slots, bool Exact>
+DEVICE void backward(float* dqkv, const float* d_out, const float* qkv, const float* lse, const float* delta, const Shape& shape) {
     constexpr int Rows = Slots * Warps;
+    constexpr int Four = 4;
     alignas(16) __shared__ float own_k[Rows][Columns * 32];
     alignas(16) __shared__ float own_v[Rows][Columns * 32];
     alignas(16) __shared__ float other_q[Columns * 32][Pitch];
@@ -292,49 +285,61 @@ DEVICE void backward_key(float* dqkv, const float* d_out, const float* qkv, cons
     Place place = find_place(shape);
     int lane = threadIdx.x % WarpSize;
     int rows = blockDim.x / WarpSize * Slots;
-    int first = place.tile * rows;
     int mine = warp_index() * Slots;
-    int key = first + mine;
-    load_own<Slots, Columns>(own_k, qkv + place.k, place.stride, first, shape);
-    load_own<Slots, Columns>(own_v, qkv + place.v, place.stride, first, shape);
+    long long statistics = ((long long)place.batch * shape.heads + place.head) * shape.sequence;
+    float one[Slots], one_of_four[Four];
+    for (int slot = 0; slot < Slots; ++slot) one[slot] = 1;
+    for (int slot = 0; slot < Four; ++slot) one_of_four[slot] = 1;
     clear_others<Columns>(other_q, shape);
     clear_others<Columns>(other_do, shape);
-    long long statistics = ((long long)place.batch * shape.heads + place.head) * shape.sequence;
-
-    float dk[Slots][Columns] = {}, dv[Slots][Columns] = {}, one[Slots];
-    for (int slot = 0; slot < Slots; ++slot) one[slot] = 1;
-    // Causal: queries before the first own key see none of them.
-    for (int start = shape.causal ? first / Others * Others : 0; start < shape.sequence; start += Others) {
+#pragma unroll 1
+    for (int first = 0; first < shape.sequence; first += rows) {
+        int key = first + mine;
         __syncthreads();
-        load_others<Columns>(other_q, qkv + place.q, place.stride, start, shape);
-        load_others<Columns>(other_do, d_out + place.o, place.stride / 3, start, shape);
-        __syncthreads();
-        if (key >= shape.sequence) continue;
-        float score[Slots], dp[Slots];
-        multiply<Columns, Slots>(score, own_k + mine, other_q, shape.head_width);
-        multiply<Columns, Slots>(dp, own_v + mine, other_do, shape.head_width);
-        int query = start + lane;
-        int inside = min(query, shape.sequence - 1);
-        float column_lse = lse[statistics + inside];
-        float column_delta = delta[statistics + inside];
-        float p[Slots];
+        load_own<Slots, Columns>(own_k, qkv + place.k, place.stride, first, shape);
+        load_own<Slots, Columns>(own_v, qkv + place.v, place.stride, first, shape);
+        float dk[Slots][Columns] = {}, dv[Slots][Columns] = {};
+        // Causal: queries before the first own key see none of them.
+#pragma unroll 1
+        for (int start = shape.causal ? first / Others * Others : 0; start < shape.sequence; start += Others) {
+            __syncthreads();
+            load_others<Columns>(other_q, qkv + place.q, place.stride, start, shape);
+            load_others<Columns>(other_do, d_out + place.o, place.stride / 3, start, shape);
+            __syncthreads();
+            if (key < shape.sequence) {
+                float score[Slots], dp[Slots];
+                multiply<Columns, Slots>(score, own_k + mine, other_q, shape.head_width);
+                multiply<Columns, Slots>(dp, own_v + mine, other_do, shape.head_width);
+                int query = start + lane;
+                int inside = min(query, shape.sequence - 1);
+                float column_lse = lse[statistics + inside];
+                float column_delta = delta[statistics + inside];
+                float p[Slots];
 #pragma unroll
-        for (int slot = 0; slot < Slots; ++slot) {
-            float product = query >= (shape.causal ? key + slot : 0) && query < shape.sequence ? score[slot] : Lowest;
-            p[slot] = exp2_f32(fmaf(product, shape.binary_scale(), -column_lse));
-            weight[mine + slot][lane] = p[slot];
+                for (int slot = 0; slot < Slots; ++slot) {
+                    float product = query >= (shape.causal ? key + slot : 0) && query < shape.sequence ? score[slot] : Lowest;
+                    p[slot] = exp2_f32(fmaf(product, shape.binary_scale(), -column_lse));
+                    weight[mine + slot][lane] = p[slot];
+                }
+                __syncwarp();
+                accumulate<Columns, Slots>(dv, weight + mine, d_out + place.o, place.stride / 3, start, shape);
+                __syncwarp();
+#pragma unroll
+                for (int slot = 0; slot < Slots; ++slot) weight[mine + slot][lane] = p[slot] * (dp[slot] - column_delta) * shape.scale;
+            }
+            __syncthreads();
+            if (key < shape.sequence) accumulate<Columns, Slots>(dk, weight + mine, qkv + place.q, place.stride, start, shape);
+#pragma unroll 1
+            for (int i = warp_index() * Four; i < min(Others, shape.sequence - start); i += blockDim.x / WarpSize * Four) {
+                float dq[Four][Columns] = {};
+                if (first > 0) load_rows<Columns, Four>(dq, dqkv + place.q, place.stride, start + i, shape);
+                accumulate_transposed<Columns, Four>(dq, &weight[0][i], own_k, min(rows, shape.sequence - first));
+                store_rows<Columns, Four>(dqkv + place.q, place.stride, start + i, dq, one_of_four, shape);
+            }
         }
-        __syncwarp();
-        accumulate<Columns, Slots>(dv, weight + mine, d_out + place.o, place.stride / 3, start, shape);
-        __syncwarp();
-#pragma unroll
-        for (int slot = 0; slot < Slots; ++slot) weight[mine + slot][lane] = p[slot] * (dp[slot] - column_delta) * shape.scale;
-        __syncwarp();
-        accumulate<Columns, Slots>(dk, weight + mine, qkv + place.q, place.stride, start, shape);
-        __syncwarp();
+        store_rows<Columns, Slots>(dqkv + place.k, place.stride, key, dk, one, shape);
+        store_rows<Columns, Slots>(dqkv + place.v, place.stride, key, dv, one, shape);
     }
-    store_rows<Columns, Slots>(dqkv + place.k, place.stride, key, dk, one, shape);
-    store_rows<Columns, Slots>(dqkv + place.v, place.stride, key, dv, one, shape);
 }
 
 // delta[b][h][s]: a warp a row, in the order of memory.
@@ -349,20 +354,23 @@ KERNEL(128) attention_delta(float* delta, const float* d_out, const float* o, in
     if (threadIdx.x % WarpSize == 0) delta[(position / sequence * heads + row % heads) * sequence + position % sequence] = sum;
 }
 
-#define ATTENTION(D, Columns, Slots, Forward, Backward)                                                                                                            \
-    KERNEL(Forward * WarpSize) attention_forward_##D(float* o, float* lse, const float* qkv, int sequence, int heads, int head_width, int tiles, int causal,    \
-                                      float scale) {                                                                                            \
-        forward<Forward, Columns, Slots>(o, lse, qkv, {sequence, heads, head_width, tiles, causal, scale});                                              \
+#define ATTENTION(D, Exact, Columns, Slots, Forward, Backward)                                                                                  \
+    KERNEL(Forward * WarpSize) attention_forward_##D(float* o, float* lse, const float* qkv, int sequence, int heads, int head_width, int tiles, \
+                                                     int causal, float scale) {                                                                 \
+        __builtin_assume(Exact ? head_width == 32 * Columns : head_width < 32 * Columns);                                                       \
+        forward<Forward, Columns, Slots, Exact>(o, lse, qkv, {sequence, heads, head_width, tiles, causal, scale});                              \
     }                                                                                                                                           \
-    KERNEL(Backward * WarpSize) attention_backward_query_##D(float* dqkv, const float* d_out, const float* qkv, const float* lse, const float* delta,           \
-                                             int sequence, int heads, int head_width, int tiles, int causal, float scale) {                     \
-        backward_query<Backward, Columns, Slots>(dqkv, d_out, qkv, lse, delta, {sequence, heads, head_width, tiles, causal, scale});                      \
-    }                                                                                                                                           \
-    KERNEL(Backward * WarpSize) attention_backward_key_##D(float* dqkv, const float* d_out, const float* qkv, const float* lse, const float* delta,             \
-                                           int sequence, int heads, int head_width, int tiles, int causal, float scale) {                       \
-        backward_key<Backward, Columns, Slots>(dqkv, d_out, qkv, lse, delta, {sequence, heads, head_width, tiles, causal, scale});                        \
+    KERNEL(Backward * WarpSize) attention_backward_##D(float* dqkv, const float* d_out, const float* qkv, const float* lse, const float* delta, \
+                                                       int sequence, int heads, int head_width, int causal, float scale) {                      \
+        __builtin_assume(Exact ? head_width == 32 * Columns : head_width < 32 * Columns);                                                       \
+        backward<Backward, Columns, Slots, Exact>(dqkv, d_out, qkv, lse, delta, {sequence, heads, head_width, 1, causal, scale});               \
     }
 
-ATTENTION(32, 1, 8, 12, 8)
-ATTENTION(64, 2, 6, 12, 8)
-ATTENTION(128, 4, 4, 8, 2)
+// Heads of exactly so many columns, where nothing is compared with the width, and narrower ones. Not one function for both: it would be called
+// and not inlined.
+ATTENTION(32, true, 1, 8, 12, 8)
+ATTENTION(64, true, 2, 6, 12, 8)
+ATTENTION(128, true, 4, 4, 8, 2)
+ATTENTION(below_32, false, 1, 8, 12, 8)
+ATTENTION(below_64, false, 2, 6, 12, 8)
+ATTENTION(below_128, false, 4, 4, 8, 2)

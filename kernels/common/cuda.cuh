@@ -52,11 +52,14 @@ DEVICE int warp_index() {
 }
 
 // What was added to these before stays before, what comes after stays after: a compiler would load everything first and run out of registers.
+template <int Count>
+DEVICE void keep_order(float (&sums)[Count]) {
+#pragma unroll
+    for (int i = 0; i < Count; ++i) asm volatile("" : "+f"(sums[i]));
+}
+
 template <int Rows, int Columns>
 DEVICE void keep_order(float (&sums)[Rows][Columns]) {
 #pragma unroll
-    for (int row = 0; row < Rows; ++row) {
-#pragma unroll
-        for (int column = 0; column < Columns; ++column) asm volatile("" : "+f"(sums[row][column]));
-    }
+    for (int row = 0; row < Rows; ++row) keep_order(sums[row]);
 }

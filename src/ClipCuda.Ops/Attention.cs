@@ -20,13 +20,14 @@ public static class Attention
         int headWidth = width / heads;
         // The widest head a kernel takes, the query or key rows a warp holds, and its warps at most (ATTENTION in attention.cu).
         (int bucket, int slots, int forwardWarps, int backwardWarps) = headWidth <= 32 ? (32, 8, 12, 8) : headWidth <= 64 ? (64, 6, 12, 8) : (128, 4, 8, 2);
+        string kernel = headWidth == bucket ? $"{bucket}" : $"below_{bucket}";
         float scale = (float)(1 / Math.Sqrt(headWidth));
         int mask = causal ? 1 : 0;
 
         var device = tape.Device;
         var y = tape.Allocate(batch, sequence, width);
         var lse = tape.AllocateScratch(DataType.Float32, batch, heads, sequence);
-        string forward = $"attention_forward_{bucket}";
+        string forward = $"attention_forward_{kernel}";
         var (tiles, blocks, threads) = Tiles(forwardWarps);
         device.Kernel(forward).Launch(blocks, threads, y, lse, qkv, sequence, heads, headWidth, tiles, mask, scale);
         // Two products of [sequence, sequence] and [sequence, width], counted in full under a causal mask too, as PyTorch's counter does.
@@ -38,12 +39,10 @@ public static class Attention
             var delta = tape.AllocateScratch(DataType.Float32, lse.Shape);
             int rows = checked((int)lse.Elements);
             device.Kernel("attention_delta").Launch(Shapes.Ceiling(rows, 4), 128, delta, dy, y, sequence, heads, headWidth, rows);
-            (tiles, blocks, threads) = Tiles(backwardWarps);
-            foreach (var (part, written) in (ReadOnlySpan<(string, int)>)[("query", 1), ("key", 2)])
-            {
-                device.Kernel($"attention_backward_{part}_{bucket}")
-                    .Launch(blocks, threads, dqkv.Data.Moving(dqkv.Bytes / 3 * written), dy, qkv, lse, delta, sequence, heads, headWidth, tiles, mask, scale);
-            }
+            (tiles, _, threads) = Tiles(backwardWarps);
+            // With several tiles of keys, dq is read again.
+            device.Kernel($"attention_backward_{kernel}").Launch(
+                batch * heads, threads, dqkv.Data.Moving(tiles > 1 ? dqkv.Bytes / 3 * 4 : dqkv.Bytes), dy, qkv, lse, delta, sequence, heads, headWidth, mask, scale);
         });
         return y;
 

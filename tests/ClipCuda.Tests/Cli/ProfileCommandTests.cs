@@ -21,7 +21,7 @@ public sealed class ProfileCommandTests
         Assert.That((run.ExitCode, run.Error), Is.EqualTo((0, "")));
         string[] lines = run.Output.Split('\n', StringSplitOptions.RemoveEmptyEntries);
         string[][] rows = [.. lines.Skip(3).SkipLast(4).Select(line => line.Split(' ', StringSplitOptions.RemoveEmptyEntries))];
-        Assert.That(rows.Select(row => row[0]), Does.Contain("attention_forward_32").And.Contain("adamw_step").And.Contain("gemm"));
+        Assert.That(rows.Select(row => row[0]), Does.Contain("attention_forward_below_32").And.Contain("adamw_step").And.Contain("gemm"));
         double shares = rows.Sum(row => double.Parse(row.First(cell => cell.EndsWith('%'))[..^1], System.Globalization.CultureInfo.InvariantCulture));
         Assert.That(shares, Is.EqualTo(100).Within(0.05 * rows.Length + 0.01)); // each is rounded to 0.1 %
         Assert.That(rows.Single(row => row[0] == "adamw_step")[1], Is.EqualTo("1"));

@@ -54,7 +54,6 @@ internal static class Equivalents
         (@"attention\.cu", @"^for \(; i < count", @"^mov\.(f32|b32) (0|-3\.40282347e\+38) →|^add\.s32 → sub|^or\.b32", "the way round a loop of no passes: a sequence has at least one row"),
         (@"attention_\w+_(64|128) .*attention\.cu", @"^for \(int start", @"^setp\.lt\.s32 (→ setp\.le|1 → 2)", "asks whether a head has no column, and heads of this kernel have more than 32"),
         (@"attention\.cu", @"^(for \(int start|row_lse\[slot\])", @"^add\.s32 → sub", "corrects the quotient of negative numbers: it is 0 here"),
-        (@"attention\.cu", @"^row_lse\[slot\]", @"^add\.s32 (-1 → 0|3 → 4)|^min\.s32 a, b", "rows beyond the sequence take another row's number, and are not stored; or four more columns of padding"),
         (@"attention\.cu", @"^for \(int start = shape\.causal", @"^min\.s32 a, b", "queries beyond the sequence take another row's number, and are masked"),
         (@"attention|cliploss", @"", @"^shr\.s32 31 → 32|^shr\.u32 30 → 31", "rounds the quotient of negative numbers, and there are none; a shift by 32 is one by 31"),
 
@@ -65,7 +64,6 @@ internal static class Equivalents
 
         // The exponential and the logarithm, inlined where results carry less than all of their digits.
         (@"cliploss", @"^(float p =|return a > 88|if \(row == start|for \(int start = 0)", @"^setp\.gt\.f32 (88\.376|→ setp\.ge)|^selp\.f32 Infinity", "e^x of what is never positive but by rounding, or of the logarithm of the scale, which is clamped to [0, ln 100]: nothing comes to the overflow"),
-        (@"attention_backward_query", @"", @"^fma\.rn\.f32 .*(0\.000153533503|0\.00133988878)", "changes 2^x by at most 4.2e-5 of it, and that for few x: below the tolerance of the gradient of a query"),
         (@"attention|cliploss", @"", @"(-1\.42860677e-06|0\.00137805939|0\.00837312452|-0\.121483319|0\.139814854|-0\.130310059)",
             "changes e^x or log x by at most 4e-5 of it, and that for few x: below the op's tolerance. The same lines inlined in gelu and quickgelu, whose tests see single ulp, have no such survivors"),
     ];
