@@ -87,7 +87,7 @@ public sealed class ConvolutionTests
     {
         using var device = OpDevices.Open("cpu", 1);
         using var tape = new Tape(device);
-        var x = tape.Allocate(1, 8, 8, 4);
+        var x = tape.Input(new float[8 * 8 * 4], 1, 8, 8, 4);
         var weight = tape.Input(new float[5 * 4 * 9], 5, 4, 3, 3);
         Convolution.Forward(tape, x, weight);
         long allocations = device.Allocations;
