@@ -38,9 +38,10 @@ public sealed class ClipLossTests
     public void One_text_may_outweigh_all_others([Values(3, 35, 39)] int large, [Values(1.04f, 5, 100)] float scale) =>
         Check(Same(40), OneLike(40, large), batch: 40, width: 2, MathF.Log(scale));
 
-    /// <summary>The same of an image, of any of the four warps that share them.</summary>
+    /// <summary>The same of an image, of any of the four warps that share them, in one of three strips or in all.</summary>
     [Test]
-    public void One_image_may_outweigh_all_others([Values(0, 5, 34, 39)] int large) => Check(OneLike(40, large), Same(40), batch: 40, width: 2, MathF.Log(100));
+    public void One_image_may_outweigh_all_others([Values(0, 5, 34, 39)] int large, [Values(16, 40)] int strip) =>
+        Check(OneLike(40, large), Same(40), batch: 40, width: 2, MathF.Log(100), strip: strip);
 
     /// <summary>e^-100 is no normal float and counts as 0.</summary>
     [Test]

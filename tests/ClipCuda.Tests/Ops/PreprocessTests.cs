@@ -84,7 +84,9 @@ public sealed class PreprocessTests
         }
         changes[0] = changes[0] with { Brightness = 1, Contrast = 1, Saturation = 1, Hue = 0 };
         changes[1] = changes[1] with { Saturation = 0, Hue = 0.5f };
-        changes[2] = changes[2] with { Order = 0 }; // brightness alone, four times
+        // One change alone, four times: brightness, and contrast, whose mean is another each time.
+        changes[2] = changes[2] with { Order = 0 };
+        changes[4] = changes[4] with { Order = 0b01_01_01_01, Contrast = 0.5f };
         float[] actual = Pixels(engine, threads, size, rgb, [.. images], [.. changes]);
         double worst = 0;
         for (int n = 0; n < changes.Count; n++)
