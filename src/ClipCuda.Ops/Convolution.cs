@@ -16,7 +16,11 @@ public static class Convolution
     /// <param name="x">[batch, height, width, in].</param>
     /// <param name="weight">[out, in, kernel, kernel], kernel odd: the layout of PyTorch's checkpoints.</param>
     /// <returns>[batch, ⌈height / stride⌉, ⌈width / stride⌉, out].</returns>
-    public static Tensor Forward(Tape tape, Tensor x, Tensor weight, int stride = 1)
+    public static Tensor Forward(Tape tape, Tensor x, Tensor weight, int stride = 1) => Forward(tape, x, weight, stride, UnfoldedBytes);
+
+    /// <inheritdoc cref="Forward(Tape, Tensor, Tensor, int)"/>
+    /// <param name="unfoldedBytes">What unfolded windows may take, but for one, which always has room.</param>
+    internal static Tensor Forward(Tape tape, Tensor x, Tensor weight, int stride, int unfoldedBytes)
     {
         if (x.Shape is not [var batch, var height, var width, var inputs])
             throw new ArgumentException($"x has shape {x.ShapeText}, expected [batch, height, width, in].", nameof(x));
@@ -24,7 +28,7 @@ public static class Convolution
             throw new ArgumentException($"weight has shape {weight.ShapeText}, expected [out, {inputs}, kernel, kernel] with an odd kernel.", nameof(weight));
         ArgumentOutOfRangeException.ThrowIfLessThan(stride, 1);
         var y = tape.Allocate(batch, (height - 1) / stride + 1, (width - 1) / stride + 1, outputs);
-        var shape = new Windows(tape, x, y, weight, kernel, stride);
+        var shape = new Windows(tape, x, y, weight, kernel, stride, unfoldedBytes);
         shape.Multiply();
         tape.Record(y, () =>
         {
@@ -36,7 +40,7 @@ public static class Convolution
     }
 
     /// <summary>One convolution's three matrix products, each over chunks of rows.</summary>
-    private sealed record Windows(Tape Tape, Tensor X, Tensor Y, Tensor Weight, int Kernel, int Stride)
+    private sealed record Windows(Tape Tape, Tensor X, Tensor Y, Tensor Weight, int Kernel, int Stride, int UnfoldedBytes)
     {
         private readonly Device _device = Tape.Device;
         private readonly int _inputs = X.Width, _outputs = Y.Width, _taps = Kernel * Kernel;

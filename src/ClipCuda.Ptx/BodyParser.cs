@@ -206,8 +206,18 @@ internal sealed partial class PtxParser
                 body.Instructions.Add(New("not.pred", opposite, operands[i] with { Negated = false }));
                 operands[i] = opposite;
             }
+            if (opcode is "mov.pred" or "and.pred" or "or.pred" or "xor.pred" or "not.pred") AllOrNothing(operands);
             if (pair && opcode.StartsWith("setp.", StringComparison.Ordinal)) AddPair(New, opcode, operands);
             else body.Instructions.Add(New(opcode, NarrowedSource(New, opcode, operands)));
+        }
+
+        /// <summary>Any number but 0 is a predicate that holds; engines ask one bit or another of it.</summary>
+        private static void AllOrNothing(List<PtxOperand> operands)
+        {
+            for (int i = 0; i < operands.Count; i++)
+            {
+                if (operands[i] is { Kind: PtxOperandKind.Number, Value: not 0 } holds) operands[i] = holds with { Value = -1 };
+            }
         }
 
         /// <summary>setp p|q: q is of the opposite comparison. Both are made before either is written, and the guard last.</summary>

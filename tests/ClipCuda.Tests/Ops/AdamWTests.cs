@@ -19,6 +19,36 @@ public sealed class AdamWTests
     [OnEveryDevice]
     public void Four_steps_match_the_reference_in_every_part_of_a_block([Range(0, 7)] int part) => Check("cpu:check", 1, plain: 2048, decaying: 256 * part + 64);
 
+    /// <summary>Sets of parameters are multiples of 64 elements, which the kernel is not told: in any vector of a warp's stretch, decay ends and the count does.</summary>
+    [TestCase(1, 0)]
+    [TestCase(2048 + 3 * 256 + 2 * 32 + 1, 2048 + 256 + 7 * 32 + 1)]
+    [TestCase(2048 + 3 * 256 + 5 * 32 + 20, 2048 + 2 * 256 + 3 * 32 + 7)]
+    [OnEveryDevice]
+    public void A_step_ends_at_any_element(int count, int decayed)
+    {
+        const float Keep = 0.75f, Rate = 0.01f, Correction = 2, Clip = 0.5f;
+        var random = new Random(count);
+        float[] p = Draw(random, count), m = Draw(random, count), g = Draw(random, count), v = [.. Draw(random, count).Select(x => 0.5f + x * x)];
+        double[] first = new double[count], second = new double[count], value = new double[count];
+        for (int i = 0; i < count; i++)
+        {
+            double gradient = Clip * (double)g[i];
+            first[i] = Beta1 * (double)m[i] + (1 - (double)Beta1) * gradient;
+            second[i] = Beta2 * (double)v[i] + (1 - (double)Beta2) * gradient * gradient;
+            value[i] = p[i] * (i < decayed ? Keep : 1.0) - Rate * first[i] / (Math.Sqrt(second[i]) * Correction + Epsilon);
+        }
+        using var device = OpDevices.Open("cpu:check", 1);
+        using var tape = new Tape(device, recording: false);
+        Tensor values = tape.Input(p, count), firsts = tape.Input(m, count), seconds = tape.Input(v, count);
+        device.Kernel("adamw_step").Launch(
+            Shapes.Stretches(count), 256, values.Data, firsts.Data, seconds.Data, tape.Input(g, count).Data, tape.Input([Keep, Rate, Correction], 3).Data, tape.Input([0, Clip], 2).Data,
+            (long)count, (long)decayed, Beta1, 1 - Beta1, Beta2, 1 - Beta2, Epsilon);
+        // The moments round two and three times (1 − β is exact in float); the values twice, and updates of at most 0.03 eight times.
+        Numbers.AssertClose(firsts.ToArray(), first, 1.2e-7, 0, "first moments");
+        Numbers.AssertClose(seconds.ToArray(), second, 1.8e-7, 0, "second moments");
+        Numbers.AssertClose(values.ToArray(), value, 1.2e-7, 0.03 * 5e-7, "values");
+    }
+
     private static void Check(string engine, int threads, int plain, int decaying)
     {
         var random = new Random(5);

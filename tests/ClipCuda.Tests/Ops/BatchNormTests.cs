@@ -10,8 +10,9 @@ public sealed class BatchNormTests
     // dx subtracts two such means; columns add up to 700 rows.
     private const double Gradient = 2e-5;
 
+    /// <summary>Runs of fewer than eight rows, of eight, which are added at a time, and of more.</summary>
     [Test]
-    public void Matches_the_reference_and_its_gradients([Values(3, 33, 700)] int rows, [Values(1, 31, 40)] int width, [Values] bool training) => new OpTest
+    public void Matches_the_reference_and_its_gradients([Values(3, 8, 33, 700)] int rows, [Values(1, 31, 40)] int width, [Values] bool training) => new OpTest
     {
         Inputs = [OpInput.Activation("x", [rows, width], scale: 2), OpInput.Parameter("weight", [width]), OpInput.Parameter("bias", [width])],
         Op = (tape, t) => BatchNorm.Forward(tape, t[0], Parameters(tape, t[1], t[2]), training, residual: null, relu: false),
@@ -22,29 +23,54 @@ public sealed class BatchNormTests
     }.Run();
 
     [Test]
-    public void Adds_the_residual_and_cuts_at_zero([Values] bool training, [Values] bool relu) => new OpTest
+    public void Adds_the_residual_and_cuts_at_zero([Values] bool training, [Values] bool relu, [Values(17, 40)] int width) => new OpTest
     {
         Inputs =
         [
-            OpInput.Activation("x", [3, 5, 7, 17], scale: 2), OpInput.Activation("residual", [3, 5, 7, 17]), OpInput.Parameter("weight", [17]), OpInput.Parameter("bias", [17]),
+            OpInput.Activation("x", [3, 5, 7, width], scale: 2), OpInput.Activation("residual", [3, 5, 7, width]), OpInput.Parameter("weight", [width]), OpInput.Parameter("bias", [width]),
         ],
         Op = (tape, t) => BatchNorm.Forward(tape, t[0], Parameters(tape, t[2], t[3]), training, t[1], relu),
-        Reference = x => [.. Reference(x[0], x[2], x[3], training ? null : Running(17)).Zip(x[1], (a, b) => relu ? Math.Max(0, a + b) : a + b)],
-        OutputShape = [3, 5, 7, 17],
+        Reference = x => [.. Reference(x[0], x[2], x[3], training ? null : Running(width)).Zip(x[1], (a, b) => relu ? Math.Max(0, a + b) : a + b)],
+        OutputShape = [3, 5, 7, width],
         ForwardTolerance = Forward,
         GradientTolerance = Gradient,
     }.Run();
 
     [Test]
-    public void Relu_passes_the_gradient_of_what_is_above_zero() => new OpTest
+    public void Relu_passes_the_gradient_of_what_is_above_zero([Values] bool training) => new OpTest
     {
         Inputs = [OpInput.Activation("x", [50, 300]), OpInput.Parameter("weight", [300]), OpInput.Parameter("bias", [300])],
-        Op = (tape, t) => BatchNorm.Forward(tape, t[0], Parameters(tape, t[1], t[2]), training: true, residual: null, relu: true),
-        Reference = x => [.. Reference(x[0], x[1], x[2], null).Select(y => Math.Max(0, y))],
+        Op = (tape, t) => BatchNorm.Forward(tape, t[0], Parameters(tape, t[1], t[2]), training, residual: null, relu: true),
+        Reference = x => [.. Reference(x[0], x[1], x[2], training ? null : Running(300)).Select(y => Math.Max(0, y))],
         OutputShape = [50, 300],
         ForwardTolerance = Forward,
         GradientTolerance = Gradient,
     }.Run();
+
+    [Test]
+    public void Frozen_parameters_let_the_gradient_of_x_through([Values] bool training) => new OpTest
+    {
+        Inputs = [OpInput.Activation("x", [5, 3])],
+        Op = (tape, t) => BatchNorm.Forward(tape, t[0], Parameters(tape, tape.Input([1f, 2, 3], 3), tape.Input([4f, 5, 6], 3)), training, residual: null, relu: false),
+        Reference = x => Reference(x[0], [1, 2, 3], [4, 5, 6], training ? null : Running(3)),
+        OutputShape = [5, 3],
+        ForwardTolerance = Forward,
+        GradientTolerance = Gradient,
+    }.Run();
+
+    /// <summary>Of a variance of 3e-5 epsilon is a quarter of all.</summary>
+    [Test]
+    [OnEveryDevice]
+    public void Epsilon_is_added_to_the_variance([Values] bool training)
+    {
+        using var device = OpDevices.Open("cpu:check", 1);
+        using var tape = new Tape(device, recording: false);
+        float deviation = MathF.Sqrt(3e-5f);
+        var one = tape.Input([1f], 1);
+        var parameters = new BatchNormParameters(one, tape.Input([0f], 1), tape.Input([0f], 1), tape.Input([3e-5f], 1));
+        float[] y = BatchNorm.Forward(tape, tape.Input([-deviation, deviation], 2, 1), parameters, training, residual: null, relu: false).ToArray();
+        Numbers.AssertClose(y, [-Math.Sqrt(0.75), Math.Sqrt(0.75)], 1e-6, 0, "y");
+    }
 
     /// <summary>torch.nn.BatchNorm2d's documentation: momentum 0.1, the running variance moves towards the unbiased one.</summary>
     [Test]

@@ -35,13 +35,17 @@ public sealed class ClipLossTests
 
     /// <summary>One text among the first 32 or behind them is like all images, where all others have nothing of them: e^100 is no float, e^-100 is 0, e^-5 and e^-1.04 weigh.</summary>
     [Test]
-    public void One_text_may_outweigh_all_others([Values(3, 35)] int large, [Values(1.04f, 5, 100)] float scale)
-    {
-        const int Batch = 40;
-        float[] image = [.. Enumerable.Range(0, 2 * Batch).Select(i => i % 2 == 0 ? 1f : 0)];
-        float[] text = [.. Enumerable.Range(0, 2 * Batch).Select(i => (i / 2 == large) == (i % 2 == 0) ? 1f : 0)];
-        Check(image, text, Batch, width: 2, MathF.Log(scale));
-    }
+    public void One_text_may_outweigh_all_others([Values(3, 35, 39)] int large, [Values(1.04f, 5, 100)] float scale) =>
+        Check(Same(40), OneLike(40, large), batch: 40, width: 2, MathF.Log(scale));
+
+    /// <summary>The same of an image, of any of the four warps that share them, in one of three strips or in all.</summary>
+    [Test]
+    public void One_image_may_outweigh_all_others([Values(0, 5, 34, 39)] int large, [Values(1.04f, 100)] float scale, [Values(16, 40)] int strip) =>
+        Check(OneLike(40, large), Same(40), batch: 40, width: 2, MathF.Log(scale), strip: strip);
+
+    /// <summary>e^-100 is no normal float and counts as 0.</summary>
+    [Test]
+    public void A_scale_of_zero_makes_all_pairs_equal() => Check(batch: 5, width: 3, logitScale: -100);
 
     /// <summary>Beyond the 128 rows that the last kernel adds at a time.</summary>
     [Test]
@@ -109,6 +113,7 @@ public sealed class ClipLossTests
     }
 
     [TestCase(-1f, 0f)]
+    [TestCase(0.5f, 0.5f)]
     [TestCase(2.5f, 2.5f)]
     [TestCase(9f, 4.60517019f)]
     [OnEveryDevice]
@@ -162,7 +167,7 @@ public sealed class ClipLossTests
 
     private static void Check(float[] image, float[] text, int batch, int width, float logitScale, int[]? keys = null, int strip = int.MaxValue)
     {
-        double scale = Math.Exp(logitScale);
+        double scale = Math.Max(1, Math.Exp(logitScale)); // where it is less, the logarithm rounds by more
         new OpTest
         {
             Inputs =
@@ -180,6 +185,11 @@ public sealed class ClipLossTests
             Floor = batch == 1 || width == 1 || keys?.Distinct().Count() == 1 ? 1e-6 * scale : 1e-8 * scale,
         }.Run();
     }
+
+    private static float[] Same(int rows) => [.. Enumerable.Range(0, 2 * rows).Select(i => i % 2 == 0 ? 1f : 0)];
+
+    /// <summary>One row like those of <see cref="Same"/>; the others have nothing of it.</summary>
+    private static float[] OneLike(int rows, int one) => [.. Enumerable.Range(0, 2 * rows).Select(i => (i / 2 == one) == (i % 2 == 0) ? 1f : 0)];
 
     private static float[] Unit(Random random, int rows, int width)
     {

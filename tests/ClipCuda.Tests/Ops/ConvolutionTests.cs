@@ -18,67 +18,31 @@ public sealed class ConvolutionTests
     [TestCase(1, 6, 5, 5, 4, 5, 1)]
     [TestCase(1, 1, 1, 3, 2, 3, 1)]
     [TestCase(1, 40, 40, 3, 2, 3, 1)]
-    public void Matches_the_reference_and_its_gradients(int batch, int height, int width, int inputs, int outputs, int kernel, int stride) => new OpTest
-    {
-        Inputs = [OpInput.Activation("x", [batch, height, width, inputs]), OpInput.Parameter("weight", [outputs, inputs, kernel, kernel])],
-        Op = (tape, t) => Convolution.Forward(tape, t[0], t[1], stride),
-        Reference = x => Reference(x[0], x[1], batch, height, width, inputs, kernel, stride),
-        OutputShape = [batch, (height + stride - 1) / stride, (width + stride - 1) / stride, outputs],
-        ForwardTolerance = Forward,
-        GradientTolerance = Gradient,
-    }.Run();
+    public void Matches_the_reference_and_its_gradients(int batch, int height, int width, int inputs, int outputs, int kernel, int stride) =>
+        Check(batch, height, width, inputs, outputs, kernel, stride, unfoldedBytes: null);
 
-    /// <summary>16 MiB hold 9,709 windows of 9 · 48 numbers; these are 10,200.</summary>
+    /// <summary>So many rows at a time that forward and backward take several chunks, the last of them shorter; or one row, which always has room.</summary>
+    [TestCase(2, 5, 7, 3, 4, 3, 1, 20 * 27 * sizeof(float))]
+    [TestCase(2, 8, 6, 3, 5, 3, 2, 5 * 27 * sizeof(float))]
+    [TestCase(1, 3, 4, 40, 33, 3, 1, 1)]
+    public void Windows_beyond_one_chunk_give_the_same(int batch, int height, int width, int inputs, int outputs, int kernel, int stride, int unfoldedBytes) =>
+        Check(batch, height, width, inputs, outputs, kernel, stride, unfoldedBytes);
+
+    /// <summary>Any number of taps, though kernels have 9, 25 and so on: packed weights, added to a gradient, are the weights again.</summary>
     [Test]
     [OnEveryDevice]
-    public void Windows_beyond_one_chunk_give_the_same()
+    public void Weights_are_packed_and_unpacked([Values(1, 4, 8, 19)] int taps)
     {
-        using var device = OpDevices.Open("cpu", 2);
-        using var tape = new Tape(device);
-        var random = new Random(3);
-        float[] Draw(int count) => [.. Enumerable.Range(0, count).Select(_ => Numbers.Normal(random))];
-        const int Inputs = 48, Height = 102, Width = 100;
-        float[] values = Draw(Height * Width * Inputs), weights = Draw(Inputs * 9), cotangent = Draw(Height * Width);
-        var gradients = new float[2][];
-        var x = tape.Allocate(1, Height, Width, Inputs);
-        x.Upload(values);
-        tape.Record(x, () => gradients[0] = tape.GradientOf(x).ToArray());
-        using var parameter = device.Allocate(2 * weights.Length * sizeof(float), "weight");
-        var weight = new Tensor(device, parameter.Start, DataType.Float32, 1, Inputs, 3, 3)
-        {
-            Gradient = new Tensor(device, parameter.At(weights.Length * sizeof(float)), DataType.Float32, 1, Inputs, 3, 3),
-            NeedsGradient = true,
-        };
-        weight.Upload(weights);
-        weight.Gradient.Clear();
-        var y = Convolution.Forward(tape, x, weight);
-        float[] output = y.ToArray();
-        tape.Backward(y, cotangent);
-        gradients[1] = weight.Gradient.ToArray();
-
-        double[] exact = Array.ConvertAll(values, v => (double)v), kernel = Array.ConvertAll(weights, v => (double)v), back = Array.ConvertAll(cotangent, v => (double)v);
-        Numbers.AssertClose(output, Reference(exact, kernel, 1, Height, Width, Inputs, 3, 1), Forward, 0, "output");
-        // The transposed convolution is one with the kernel turned around; the weight's gradient is each window times its output's.
-        double[] dx = new double[values.Length], dweight = new double[weights.Length];
-        for (int row = 0; row < Height; row++)
-        {
-            for (int column = 0; column < Width; column++)
-            {
-                for (int t = 0; t < 9; t++)
-                {
-                    int i = row + t / 3 - 1, j = column + t % 3 - 1;
-                    if (i < 0 || j < 0 || i >= Height || j >= Width) continue;
-                    double d = back[row * Width + column];
-                    for (int c = 0; c < Inputs; c++)
-                    {
-                        dx[(i * Width + j) * Inputs + c] += d * kernel[c * 9 + t];
-                        dweight[c * 9 + t] += d * exact[(i * Width + j) * Inputs + c];
-                    }
-                }
-            }
-        }
-        Numbers.AssertClose(gradients[0], dx, Gradient, 0, "gradient of x");
-        Numbers.AssertClose(gradients[1], dweight, Gradient, 0, "gradient of weight");
+        const int Outputs = 2, Channels = 131;
+        using var device = OpDevices.Open("cpu:check", 1);
+        using var tape = new Tape(device, recording: false);
+        float[] weights = [.. Enumerable.Range(0, Outputs * Channels * taps).Select(i => (float)i)];
+        var packed = tape.Allocate(Outputs, taps, Channels);
+        device.Kernel("convolution_pack").Launch(new(2, Outputs), 128, packed.Data, tape.Input(weights, Outputs, Channels, taps).Data, Channels, taps, taps * Channels, Channels);
+        Assert.That(packed.ToArray(), Is.EqualTo(weights.Select((_, i) => (float)((i / (taps * Channels) * Channels + i % Channels) * taps + i / Channels % taps))));
+        var gradient = tape.Input(weights, Outputs, Channels, taps);
+        device.Kernel("convolution_add_gradient").Launch(new(2, Outputs), 128, gradient.Data, packed.Data, Channels, taps);
+        Assert.That(gradient.ToArray(), Is.EqualTo(weights.Select(w => 2 * w)));
     }
 
     [Test]
@@ -87,7 +51,7 @@ public sealed class ConvolutionTests
     {
         using var device = OpDevices.Open("cpu", 1);
         using var tape = new Tape(device);
-        var x = tape.Allocate(1, 8, 8, 4);
+        var x = tape.Input(new float[8 * 8 * 4], 1, 8, 8, 4);
         var weight = tape.Input(new float[5 * 4 * 9], 5, 4, 3, 3);
         Convolution.Forward(tape, x, weight);
         long allocations = device.Allocations;
@@ -106,6 +70,16 @@ public sealed class ConvolutionTests
         Assert.That(() => Convolution.Forward(tape, x, tape.Allocate(2, 3, 2, 2)), Throws.ArgumentException.With.Message.Contains("odd kernel"));
         Assert.That(() => Convolution.Forward(tape, tape.Allocate(4, 4, 3), tape.Allocate(2, 3, 3, 3)), Throws.ArgumentException.With.Message.Contains("[4, 4, 3]"));
     }
+
+    private static void Check(int batch, int height, int width, int inputs, int outputs, int kernel, int stride, int? unfoldedBytes) => new OpTest
+    {
+        Inputs = [OpInput.Activation("x", [batch, height, width, inputs]), OpInput.Parameter("weight", [outputs, inputs, kernel, kernel])],
+        Op = (tape, t) => unfoldedBytes is { } bytes ? Convolution.Forward(tape, t[0], t[1], stride, bytes) : Convolution.Forward(tape, t[0], t[1], stride),
+        Reference = x => Reference(x[0], x[1], batch, height, width, inputs, kernel, stride),
+        OutputShape = [batch, (height + stride - 1) / stride, (width + stride - 1) / stride, outputs],
+        ForwardTolerance = Forward,
+        GradientTolerance = Gradient,
+    }.Run();
 
     internal static double[] Reference(double[] x, double[] weight, int batch, int height, int width, int inputs, int kernel, int stride)
     {

@@ -4,7 +4,10 @@ namespace ClipCuda.Tests.Ops;
 
 public sealed class MeanTokenTests
 {
+    /// <summary>Around the four places, and the four of a batch, that are added at a time.</summary>
     [TestCase(1, 1, 1, 1)]
+    [TestCase(4, 2, 2, 33)]
+    [TestCase(9, 2, 4, 5)]
     [TestCase(2, 3, 5, 31)]
     [TestCase(3, 7, 7, 130)]
     public void Matches_the_reference_and_its_gradients(int batch, int height, int width, int channels) => new OpTest

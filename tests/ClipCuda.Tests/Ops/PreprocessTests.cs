@@ -6,36 +6,40 @@ public sealed class PreprocessTests
 {
     private static readonly float[] Mean = [0.48145466f, 0.4578275f, 0.40821073f], Deviation = [0.26862954f, 0.26130258f, 0.27577711f];
 
-    [TestCase("cpu", 2)]
-    [TestCase("cpu:check", 2)]
+    /// <summary>A warp takes 32 pixels of a row: less than that, as many, and more.</summary>
+    [TestCase("cpu", 2, 13)]
+    [TestCase("cpu:check", 2, 13)]
+    [TestCase("cpu:check", 2, 32)]
+    [TestCase("cpu", 2, 70)]
+    [TestCase("cpu:check", 2, 70)]
     [OnEveryDevice]
-    public void A_batch_of_any_sizes_is_equal_to_the_byte(string engine, int threads)
+    public void A_batch_of_any_sizes_is_equal_to_the_byte(string engine, int threads, int size)
     {
-        const int Size = 13;
         var random = new Random(11);
         (int Width, int Height)[] sizes = [(13, 13), (1, 1), (40, 17), (9, 50), (64, 64), (200, 3)];
         var bytes = new List<byte>();
         var images = new List<PreprocessImage>();
         foreach (var (width, height) in sizes)
         {
-            images.Add(PreprocessImage.Centre(bytes.Count, width, height, Size));
-            if (width > 8 && height > 8) images.Add(PreprocessImage.Crop(bytes.Count, width, height, 3, 2, width - 5, height - 7, Size));
+            images.Add(PreprocessImage.Centre(bytes.Count, width, height, size));
+            if (width > 8 && height > 8) images.Add(PreprocessImage.Crop(bytes.Count, width, height, 3, 2, width - 5, height - 7, size));
             // Steep noise, so that the cubic overshoots and clips.
             for (int i = 0; i < width * height * 3; i++) bytes.Add((byte)(random.Next(3) == 0 ? random.Next(256) : 255 * random.Next(2)));
         }
         byte[] rgb = [.. bytes];
         using var device = OpDevices.Open(engine, threads);
         using var tape = new Tape(device, recording: false);
-        using var preprocess = new Preprocess(device, Size, Mean, Deviation);
-        var pixels = tape.Allocate(images.Count, 3, Size, Size);
+        using var preprocess = new Preprocess(device, size, Mean, Deviation);
+        var pixels = tape.Allocate(images.Count, 3, size, size);
         preprocess.Run(rgb, [.. images], pixels);
         float[] actual = pixels.ToArray();
         for (int n = 0; n < images.Count; n++)
         {
-            byte[] expected = Reference(rgb, images[n], Size);
+            int image = n;
+            byte[] expected = OpDevices.Derive(() => Reference(rgb, images[image], size));
             for (int i = 0; i < expected.Length; i++)
             {
-                int channel = i % 3, at = (n * 3 + channel) * Size * Size + i / 3;
+                int channel = i % 3, at = (n * 3 + channel) * size * size + i / 3;
                 Assert.That(actual[at], Is.EqualTo((expected[i] / 255f - Mean[channel]) / Deviation[channel]), $"image {n}, pixel {i / 3}, channel {channel}");
             }
         }
@@ -57,39 +61,42 @@ public sealed class PreprocessTests
     /// Against torchvision's formulas in float64. A change does a handful of roundings on numbers of at most 1, hue the most: three divisions and a
     /// fused sum of magnitudes up to 8 give 8·2⁻²⁴·3 ≈ 12 units of 2⁻²³ in k, times the range of at most 1. A contrast's mean sums size²/256 pixels
     /// a thread and 16 partial sums: (size²/256 + 16)·2⁻²⁴ ≤ 2⁻¹⁹ here. Contrast and saturation factors of up to 2 double what came before. Four
-    /// changes: 4 · (12·2⁻²³ + 2⁻¹⁹) · 2² ≈ 5.4e-5 before the normalisation divides by 0.26.
+    /// changes: 4 · (12·2⁻²³ + 2⁻¹⁹) · 2² ≈ 5.4e-5 before the normalisation divides by 0.26. The pixels are more and fewer than a block's threads.
     /// </summary>
-    [TestCase("cpu", 1)]
-    [TestCase("cpu", 2)]
-    [TestCase("cpu:check", 2)]
-    public void Colours_are_torchvisions(string engine, int threads)
+    [TestCase("cpu", 1, 19)]
+    [TestCase("cpu", 2, 19)]
+    [TestCase("cpu:check", 2, 19)]
+    [TestCase("cpu:check", 2, 11)]
+    public void Colours_are_torchvisions(string engine, int threads, int size)
     {
-        const int Size = 19;
         const double Tolerance = 5.4e-5 / 0.26;
         var random = new Random(3);
         var images = new List<PreprocessImage>();
         var changes = new List<ColourChange>();
-        byte[] rgb = Noise(3 * Size * Size, 7);
+        byte[] rgb = Noise(3 * size * size, 7);
         for (int i = 0; i < 24; i++)
         {
             int[] order = [0, 1, 2, 3];
             random.Shuffle(order);
-            images.Add(PreprocessImage.Crop(0, Size, Size, 0, 0, Size, Size, Size));
+            images.Add(PreprocessImage.Crop(0, size, size, 0, 0, size, size, size));
             changes.Add(new ColourChange(
                 i % 6 != 5, order[0] | order[1] << 2 | order[2] << 4 | order[3] << 6, Factor(), Factor(), Factor(), (float)(random.NextDouble() - 0.5), i % 4 == 3));
         }
         changes[0] = changes[0] with { Brightness = 1, Contrast = 1, Saturation = 1, Hue = 0 };
         changes[1] = changes[1] with { Saturation = 0, Hue = 0.5f };
-        float[] actual = Pixels(engine, threads, Size, rgb, [.. images], [.. changes]);
+        // One change alone, four times: brightness, and contrast, whose mean is another each time.
+        changes[2] = changes[2] with { Order = 0 };
+        changes[4] = changes[4] with { Order = 0b01_01_01_01, Contrast = 0.5f };
+        float[] actual = Pixels(engine, threads, size, rgb, [.. images], [.. changes]);
         double worst = 0;
         for (int n = 0; n < changes.Count; n++)
         {
             double[][] expected = Changed(rgb, changes[n]);
-            for (int i = 0; i < Size * Size; i++)
+            for (int i = 0; i < size * size; i++)
             {
                 for (int c = 0; c < 3; c++)
                 {
-                    double error = Math.Abs(actual[(n * 3 + c) * Size * Size + i] - (expected[i][c] - Mean[c]) / Deviation[c]);
+                    double error = Math.Abs(actual[(n * 3 + c) * size * size + i] - (expected[i][c] - Mean[c]) / Deviation[c]);
                     if (!(error <= Tolerance)) Assert.Fail($"image {n} ({changes[n]}), pixel {i}, channel {c}: off by {error}");
                     worst = Math.Max(worst, error);
                 }

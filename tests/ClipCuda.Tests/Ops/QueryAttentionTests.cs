@@ -4,7 +4,10 @@ namespace ClipCuda.Tests.Ops;
 
 public sealed class QueryAttentionTests
 {
+    /// <summary>Eight rows are added at a time; fewer, as many, and more.</summary>
     [TestCase(1, 1, 1, 1)]
+    [TestCase(2, 8, 2, 5)]
+    [TestCase(1, 24, 1, 3)]
     [TestCase(2, 5, 3, 7)]
     [TestCase(2, 50, 2, 64)]
     [TestCase(1, 145, 1, 33)]
@@ -32,6 +35,21 @@ public sealed class QueryAttentionTests
         using var tape = new Tape(device, recording: false);
         float[] y = QueryAttention.Forward(tape, tape.Input([100f], 1, 1), tape.Input([100f, -100f], 1, 2, 1), tape.Input([3f, 5f], 1, 2, 1), heads: 1).ToArray();
         Assert.That(y, Is.EqualTo(new[] { 3f }));
+    }
+
+    /// <summary>Without its subtraction, the exponential of the largest score would overflow; those of the others are 0. Beyond the 128 threads of a block.</summary>
+    [Test]
+    [OnEveryDevice]
+    public void The_largest_score_is_found_wherever_it_is()
+    {
+        const int Sequence = 131;
+        using var device = OpDevices.Open("cpu:check", 1);
+        using var tape = new Tape(device, recording: false);
+        float[] ones = [.. Enumerable.Repeat(1f, Sequence)];
+        float[] keys = [.. Enumerable.Range(0, Sequence * Sequence).Select(i => i / Sequence == i % Sequence ? 120f : -(i % 60))];
+        float[] values = [.. Enumerable.Range(0, Sequence * Sequence).Select(i => (float)(i % Sequence))];
+        var y = QueryAttention.Forward(tape, tape.Input(ones, Sequence, 1), tape.Input(keys, Sequence, Sequence, 1), tape.Input(values, Sequence, Sequence, 1), heads: 1);
+        Assert.That(y.ToArray(), Is.EqualTo(Enumerable.Range(0, Sequence).Select(s => (float)s)));
     }
 
     [Test]

@@ -19,9 +19,10 @@ public sealed class ResidualTests
         GradientTolerance = 1e-6, // copies; the bias sums 15 rows
     }.Run();
 
+    /// <summary>In the first vector of a warp's stretch and in later ones, in the first block and in the second.</summary>
     [Test]
     [OnEveryDevice]
-    public void Adding_into_handles_a_tail([Values(1, 255, 257)] int count)
+    public void Adding_into_handles_a_tail([Values(1, 255, 257, 2048 + 3 * 256 + 2 * 32 + 1, 2048 + 3 * 256 + 5 * 32 + 20)] int count)
     {
         using var device = OpDevices.Open("cpu:check", 2);
         using var tape = new Tape(device, recording: false);

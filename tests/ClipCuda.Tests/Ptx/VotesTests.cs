@@ -2,7 +2,7 @@ using static ClipCuda.Tests.Ptx.WarpKernel;
 
 namespace ClipCuda.Tests.Ptx;
 
-/// <summary>Votes of whole warps and of the lanes of a branch, and setp with two results.</summary>
+/// <summary>Votes of whole warps and of the lanes of a branch, setp with two results, and predicates that are numbers.</summary>
 public sealed class VotesTests
 {
     /// <summary>The predicate holds where the thread is at least the limit; lanes of four warps: 0, 5, all or none of them.</summary>
@@ -32,6 +32,25 @@ public sealed class VotesTests
     {
         uint[] values = Run("activemask.b32 %r1;", oddOnly, engine);
         Assert.That(values, Is.EqualTo(Enumerable.Range(0, Threads).Select(t => !oddOnly ? uint.MaxValue : t % 2 == 1 ? 0xAAAAAAAA : Untouched)));
+    }
+
+    /// <summary>Any number but 0 is a predicate that holds (PTX ISA 4.5.3).</summary>
+    [TestCase("mov.pred %p1, 0;", 0)]
+    [TestCase("mov.pred %p1, 1;", 3)]
+    [TestCase("mov.pred %p1, 2;", 3)]
+    [TestCase("mov.pred %p1, -1;", 3)]
+    [TestCase("not.pred %p1, 2;", 0)]
+    [TestCase("and.pred %p1, %p0, 2;", 2)]
+    [TestCase("or.pred %p1, %p0, 0;", 2)]
+    [TestCase("or.pred %p1, %p0, 4;", 3)]
+    [TestCase("xor.pred %p1, %p0, 1;", 1)]
+    public void A_predicate_may_be_a_number(string instruction, int holds)
+    {
+        foreach (var engine in Enum.GetValues<TestEngine>())
+        {
+            uint[] values = Run($"{instruction} mov.u32 %r1, 0; @%p1 mov.u32 %r1, 1; selp.b32 %r2, 2, 0, %p1; add.s32 %r1, %r1, %r2;", engine: engine);
+            Assert.That(values, Is.EqualTo(Enumerable.Range(0, Threads).Select(thread => (holds >> thread % 2 & 1) * 3u)), $"{engine}");
+        }
     }
 
     /// <summary>p = (a &lt; b) op c and q = !(a &lt; b) op c, where c may be negated and may be one of the results.</summary>

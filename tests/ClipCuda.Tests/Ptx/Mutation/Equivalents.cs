@@ -17,35 +17,58 @@ internal static class Equivalents
         (@"reduce\.cuh", @"^if \(threadIdx\.x % WarpSize == 0\) scratch", "setp|bra", "every lane of the warp holds the sum: whichever stores it, the same bits are stored"),
         (@"l2normalize|layernorm|attention|cliploss", @"^if \((threadIdx\.x % WarpSize|lane) == 0( && (query|row) < (shape\.sequence|batch))?\)", @"setp\.(eq|ne)\.s32|bra (with its|without its) guard",
             "every lane of the warp holds the number: whichever stores it, the same bits are stored"),
+        (@"queryattention|preprocess_colours", @"^for \(int (s = threadIdx\.x / WarpSize|step = 0)", @"^setp\.(eq|ne)\.s32 (→|0 → 1)", "asks for lane 0 to store a sum that every lane of the warp holds"),
+        (@"tile\.cuh|averagepool|convolution", @"^(tile\.last_row|for \(int row = tile\.row|int last = min)", @"^add\.s32 (16 → 17|256 → 257)", "a row or a column more than the tile has: what is stored there is what the next tile stores"),
 
         // Loops that run at least once.
         (@"bias|layernorm|positions|tokenembedding|preprocess|reduce", "^(for|dweight|dbias|dpositions)", @"^setp\.(ge\.s32 → setp\.gt|gt\.s32 → setp\.ge)\.s32|^guarded bra dropped|^bra without its guard|^mov\.(f32|b32) 0 → 1",
             "the way round a loop of no passes: there is at least one row, run, chunk, caption and tap, so nobody takes it"),
+        (@"channelslast|meantoken|patchembedding|batchnorm|queryattention|convolution", "^for", @"^guarded bra dropped",
+            "the way round a loop of no passes: there is at least one channel, place, pixel, row and tap, so nobody takes it"),
+        (@"meantoken|batchnorm_(statistics|backward_partial)", "^for", @"^mov\.f32 0 → 1", "the way round a loop of no passes: there is at least one place and row, so nobody takes it"),
+        (@"batchnorm", @"^for \(int r = 0", @"^bfe\.u32 30 → 31", "half the rows of a run, whose number has not as many bits"),
         (@"bias|layernorm", @"^if \(c >= (width|n)\) return", "another parameter", "the length of a run becomes the number of rows: the first run takes all of them and the others none, which is the same sum in another order"),
         (@"patchembedding", @"^for \(int i = threadIdx\.x; i < 3 \* area; i \+= 128\) out\[i\] = 0", @"mov\.b32 0 → 1", "the bits of 1 are the float 1.4e-45, which the GEMM multiplies by weights: the class token's row changes by less than its last bit"),
+        (@"patchembedding", @"^for \(int x = 0", @"^setp\.lt\.s32 → setp\.le", "a pass more at the end, where no lane has a pixel left"),
+        (@"convolution", @"^for \(int c = lane; .* = 0;", @"mov\.b32 0 → 1", "the bits of 1 are the float 1.4e-45, which the GEMM multiplies by weights: sums change by less than their last bit"),
+        (@"convolution", @"^if \(Gradient && stride > 1\)", "^guarded bra dropped", "everything is a multiple of a stride of 1, and as often as it is large"),
+        (@"convolution", @"^for \(int r = blockIdx", @"^add\.s32 (-1 → 0|→ sub)|^shr\.u32 (31 → 32|→ shl)", "halves what is next below a kernel's width, which is odd: as good as half of the width itself, and neither is negative"),
         (@"positions", @"^if \(c >= width\) return 0", @"mov\.f32 0 → 1", "nobody uses what columns beyond the width return"),
 
         (@"tokenembedding_backward_partial .*tokenembedding\.cu", @"^if \(first == last\) return", "^guarded bra dropped", "sums of chunks that nobody owns are 0, and nobody reads them"),
 
         // A second barrier behind the last use.
-        (@"reduce\.cuh", "^__syncthreads", "bar.sync dropped", "it lets `scratch` be used again, and no block of this kernel sums twice"),
-        (@"reduce\.cuh", @"^for \(int warp = 0", @"add\.rn\.f32 → sub", "the first addition, to 0 or of 0: x − 0 = x + 0"),
-        (@"reduce\.cuh", @"^for \(int lane = 16", "clamp 31 → 15", "upper lanes get wrong sums, lane 0 does not, and only lane 0 stores"),
+        (@"reduce\.cuh|batchnorm\.cu", "^__syncthreads", "bar.sync dropped", "it lets `scratch` be used again, and behind it no block of this kernel does"),
+        (@"reduce\.cuh|batchnorm|cliploss|queryattention", @"^(for \(int warp = 0|if \(warp > 0|if \(threadIdx\.x == 0\)|for \(int s = threadIdx\.x; s < sequence; s \+= 128\) (weight|slope))", @"add\.rn\.f32 → sub",
+            "the first addition, to 0 or of 0: x − 0 = x + 0"),
+        (@"reduce\.cuh|queryattention", @"^for \(int (lane = 16|s = threadIdx\.x)", "clamp 31 → 15", "upper lanes get wrong sums, lane 0 does not, and only lane 0 stores"),
 
         // Boundaries between formulas that agree there.
         (@"math\.cuh", @"^(r = a < -87|return a > 88|return a < -126)", @"setp\.(lt|gt)\.f32 → setp\.(le|ge)", "differs at the one float where the exponential ends, where 0 and 1e-38, or infinity and 3e38, serve alike"),
+        (@"cliploss", @"^for \(int c = lane", @"^setp\.(lt|gt)\.f32 → setp\.(le|ge)", "differs at the one float where the exponential ends, where 0 and 1e-38, or infinity and 3e38, serve alike"),
         (@"gelu", @"^return t > 6", @"setp\.gt\.f32 → setp\.ge", "differs at 6 alone, where 0 and 1e-9 are both right to 1e-9"),
         (@"gelu", @"^(DEVICE float normal_density|for \(int c|float s = fminf)", @"^min\.f32 6 → 12", "matters beyond 6 alone, where what comes of it is replaced by 0; or of NaN, where the factor u is NaN"),
         (@"gelu", @"^return u > 0", @"setp\.gt\.f32 → setp\.ge", "differs at 0, where the tail is 1/2 and so is 1 − tail"),
         (@"l2normalize", "LargestReciprocal", @"setp\.gt\.f32 → setp\.ge", "differs where r is the bound itself, which it then becomes"),
         (@"gradientnorm", @"^result\[1\] = factor > 1", @"setp\.gt\.f32 → setp\.ge", "differs where the factor is 1, which it then becomes"),
         (@"cliploss", @"^\*logit_scale = value > 4", @"setp\.gt\.f32 → setp\.ge", "differs where the value is the bound itself, which it then becomes"),
+        (@"cliploss", @"^value = value < 0", @"setp\.lt\.f32 → setp\.le", "differs where the value is the bound itself, which it then becomes"),
+        (@"batchnorm", @"^y\[i\] = value < least", @"setp\.lt\.f32 → setp\.le", "differs at the bound itself, which it then becomes, but for the sign of 0"),
         (@"gradientnorm", @"^float factor", @"selp\.f32 1 → 2", "the next line makes any factor above 1 into 1"),
 
         // The exponential of what is never positive, or never out of range.
-        (@"layernorm", @"^float d = in\[c\] - m", @"sub\.rn\.f32 a, b", "d is squared"),
+        (@"layernorm|batchnorm", @"^float d = (in|partial)\[", @"sub\.rn\.f32 a, b", "d is squared"),
         (@"adamw", @"^float second", "abs", "second moments are sums of squares: their magnitude is themselves"),
         (@"stretch\.cuh", @"^DEVICE int lanes_before", @"^setp\.(lt|le|gt|ge)\.s64 → setp\.(lt|le|gt|ge)", "differs where exactly 0 or 32 elements are left, of which both ways round give as many"),
+        (@"stretch\.cuh", @"^DEVICE int lanes_before", @"^add\.s64 → sub", "whether a stretch begins before the end is asked twice: else no lane is before it either, unless 2^31 elements lie between"),
+        (@"stretch\.cuh", @"^DEVICE int lanes_before", @"^min\.s64 32 → 33", "33 lanes are all 32"),
+        (@"stretch\.cuh", @"^for \(int k = 0", @"^add\.s32 -32 → -31", "k counts in steps of 32 and is asked for less than 224: 1 more changes no answer"),
+
+        // Colours: k, a place on a circle of 6, is brought back to [0, 6) by three lines.
+        (@"preprocess", @"^(float k = n|k = k)", @"^setp\.lt\.f32 (→|0 → 1)|^setp\.ge\.f32 (→ setp\.gt|6 → 12)|^add\.rn\.f32 (→ sub|6 → 12|-6 → -12)|^selp",
+            "a turn too much or too little in one line is made good by the next, or was none: k of red is never negative, of green and blue never 12; and from 4 on to 6, as below 0, the channel is the same"),
+        (@"preprocess", @"^if \(range == 0", "^guarded bra dropped", "of a grey pixel the fmax of a clamp makes 0 of the 0 / 0, and the range is 0: it stays what it is"),
+        (@"preprocess", @"^int spans", @"^shr\.s32 31 → 32|^shr\.u32 (→ shl|27 → 28)|^add\.s32 → sub", "rounds the quotient of negative numbers, and there are none; a shift by 32 is one by 31"),
 
         // Attention: rows and columns beyond the sequence and beyond the head.
         (@"attention\.cu", @"^for \(; i \+ 4 <= count", @"^bra with|^setp\.gt\.s32 → setp\.ge|^setp\.lt\.s32 (→ setp\.le|4 → 5)|^add\.s32 8 → 9", "the loop over single rows does what the loop over four leaves, in the same order; rows beyond the last have weight 0"),
@@ -58,12 +81,14 @@ internal static class Equivalents
         (@"attention|cliploss", @"", @"^shr\.s32 31 → 32|^shr\.u32 30 → 31", "rounds the quotient of negative numbers, and there are none; a shift by 32 is one by 31"),
 
         // Masked scores.
-        (@"cliploss", @"^if \(threadIdx\.x == 0\)", @"^add\.rn\.f32 → sub", "the first addition, to 0 or of 0: x − 0 = x + 0"),
+        (@"cliploss", @"^for \(int c = threadIdx", @"^mov\.b32 -246811958", "−10³⁰ or −10²¹: of either the exponential is 0 at every scale from 1 on"),
+        (@"cliploss|queryattention", @"^(if \(inside\)|for \(int (c = lane|row = warp|s = threadIdx\.x))", @"^mov\.f32 -3\.40282347e\+38 →", "what the largest of numbers is begun with: there is one at least, and no float is below the lowest"),
+        (@"queryattention", @"^for \(int s = threadIdx\.x / WarpSize", @"^mov\.f32 0 → 1", "all scores of a head are 32 times the scale larger, and the softmax the same; of products with the gradient their mean is subtracted"),
+        (@"queryattention_backward", @"^for \(int d = threadIdx", @"^setp\.lt\.s32 (→ setp\.le|1 → 2)", "the sum over one row is taken for none, 0: and the gradient of the one score is 0"),
         (@"cliploss", @"^if \(threadIdx\.x != 0\) return", "^guarded bra dropped", "every thread clamps, and clamping twice is clamping"),
 
-
         // The exponential and the logarithm, inlined where results carry less than all of their digits.
-        (@"cliploss", @"^(float p =|return a > 88|if \(row == start|for \(int start = 0)", @"^setp\.gt\.f32 (88\.376|→ setp\.ge)|^selp\.f32 Infinity", "e^x of what is never positive but by rounding, or of the logarithm of the scale, which is clamped to [0, ln 100]: nothing comes to the overflow"),
+        (@"cliploss|queryattention", @"^(return a > 88|for \(int c = lane)", @"^setp\.gt\.f32 (88\.376|→ setp\.ge)|^selp\.f32 Infinity", "e^x of what is never positive but by rounding, or of the logarithm of the scale, which is clamped to [0, ln 100]: nothing comes to the overflow"),
         (@"attention|cliploss", @"", @"(-1\.42860677e-06|0\.00137805939|0\.00837312452|-0\.121483319|0\.139814854|-0\.130310059)",
             "changes e^x or log x by at most 4e-5 of it, and that for few x: below the op's tolerance. The same lines inlined in gelu and quickgelu, whose tests see single ulp, have no such survivors"),
     ];

@@ -14,8 +14,8 @@ internal static partial class MutationReport
         # Mutation test
 
         One instruction of a shipped kernel's PTX is altered at a time, and the op's own tests run on it under `cpu:check`: the cases that execute the
-        instruction, the likeliest to fail and the quickest first, until one fails. `./build.sh mutate [kernel] [most]` writes this file; `Mutations.cs` says
-        what is altered, `Equivalents.cs` holds the arguments.
+        instruction, the likeliest to fail and the quickest first, until one fails; if none does, on the compiler, which runs warps one after another.
+        `./build.sh mutate [kernel] [most]` writes this file; `Mutations.cs` says what is altered, `Equivalents.cs` holds the arguments.
 
         Killed by comparison: a result was wrong. By a check: an access out of bounds or misaligned, a race, an uninitialised read, a divergent barrier. By the
         watchdog: the kernel would not end. Of the survivors, *argued* ones are the same kernel, or differ by less than any tolerance, for the reason given; the last

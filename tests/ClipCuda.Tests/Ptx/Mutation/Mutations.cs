@@ -177,8 +177,8 @@ internal static class Mutations
                 }
                 else if (!number.IsFloatLiteral)
                 {
-                    // Off by one; twice as much where one is nothing of it.
-                    long other = Math.Abs(number.Value) > 1 << 16 ? 2 * number.Value : number.Value + 1;
+                    // Off by one; twice as much where one is nothing of it. A predicate becomes the other one.
+                    long other = parts[^1] == "pred" ? ~number.Value : Math.Abs(number.Value) > 1 << 16 ? 2 * number.Value : number.Value + 1;
                     yield return Mutate("constant", $"{at.Opcode} {number.Value} → {other}", Operand(i, number with { Value = other }));
                 }
             }

@@ -20,6 +20,7 @@ public sealed class MutationsTests
     [TestCase("st.shared.f32 [%rd1+8], %f1;", "st.shared.f32 4 bytes further", "st.shared.f32 dropped")]
     [TestCase("ld.param.u32 %r1, [n];", "another parameter")]
     [TestCase("@%p1 bra $end;", "bra with its guard inverted", "bra without its guard", "guarded bra dropped")]
+    [TestCase("mov.pred %p1, 0;", "mov.pred 0 → -1")]
     [TestCase("mov.u32 %r1, %tid.x;")]
     public void Each_instruction_is_altered_in_these_ways(string instruction, params string[] changes)
     {

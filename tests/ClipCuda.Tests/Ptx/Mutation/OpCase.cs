@@ -10,8 +10,8 @@ using NUnit.Framework.Internal.Builders;
 namespace ClipCuda.Tests.Ptx.Mutation;
 
 /// <summary>
-/// One case of an op's tests, as NUnit runs it, callable as often as there are mutants: on the checking interpreter, with one thread and a limit on the
-/// instructions of a block.
+/// One case of an op's tests, as NUnit runs it, callable as often as there are mutants: on the checking interpreter with a limit on the instructions of a
+/// block, or on the compiler, with one thread.
 /// </summary>
 internal sealed class OpCase
 {
@@ -47,10 +47,14 @@ internal sealed class OpCase
 
     public bool Executes(Mutant mutant) => _executed.TryGetValue(mutant.Entry, out long[]? counts) && counts[mutant.Index] > 0;
 
-    /// <summary>Runs the case with the kernels of a module; null if it passes, else why it fails.</summary>
-    public Exception? Run(PtxModule module)
+    /// <summary>Runs the case with the kernels of a module, checked; null if it passes, else why it fails.</summary>
+    public Exception? Run(PtxModule module) => Run(module, CpuEngine.Check with { StepLimit = _stepLimit });
+
+    /// <summary>The same on the compiler, which checks nothing.</summary>
+    public Exception? RunCompiled(PtxModule module) => Run(module, CpuEngine.Fastest);
+
+    private Exception? Run(PtxModule module, CpuEngine engine)
     {
-        var engine = CpuEngine.Check with { StepLimit = _stepLimit };
         return Run(() =>
         {
             var device = new CpuDevice(threads: 1, engine);
