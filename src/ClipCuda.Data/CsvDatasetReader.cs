@@ -137,7 +137,7 @@ internal sealed class CsvDatasetReader(string csvPath, string imageRoot, CsvOpti
     /// <summary>The new image's sample, or that it is missing.</summary>
     private int AddImage(int seen, int line)
     {
-        if (seen < CsvDataset.LookedAtFirst)
+        if (seen < PairDataset.LookedAtFirst)
         {
             string path = Full(_rows.Paths[seen]);
             if (!File.Exists(path))
@@ -149,7 +149,7 @@ internal sealed class CsvDatasetReader(string csvPath, string imageRoot, CsvOpti
             }
             if (_links?.IsInside(path) == false)
             {
-                Skip(_unusable, line, path, CsvDataset.LinksOutside(path, _root));
+                Skip(_unusable, line, path, _links.Outside(path));
                 return Missing;
             }
         }

@@ -22,7 +22,7 @@ public sealed class CsvDatasetTests
         var data = Load("image_path,caption\nb.png,two\na.png,one\nb.png,zwei\nsub/c.png,three\n./b.png,deux\n");
         Assert.That(data.Samples.Select(sample => sample.Path), Is.EqualTo(new[] { _folder.At("b.png"), _folder.At("a.png"), _folder.At("sub/c.png") }));
         Assert.That(data.Samples[0].Rows, Is.EqualTo(new[] { 0, 2, 4 }));
-        Assert.That(data.Rows, Is.EqualTo(new CsvRow[] { new(0, "two", 2), new(1, "one", 3), new(0, "zwei", 4), new(2, "three", 5), new(0, "deux", 6) }));
+        Assert.That(data.Rows, Is.EqualTo(new CaptionRow[] { new(0, "two", 2), new(1, "one", 3), new(0, "zwei", 4), new(2, "three", 5), new(0, "deux", 6) }));
         Assert.That(data.Skipped, Is.Empty);
         Assert.That(data.ImageRoot, Is.EqualTo(_folder.Path));
     }
@@ -31,14 +31,14 @@ public sealed class CsvDatasetTests
     public void Columns_may_stand_in_any_order_among_others()
     {
         var data = Load("\uFEFFid, caption ,size,image_path\r\n1,\"a, \"\"b\"\"\",9,a.png\r\n2,,9,b.png\r\n");
-        Assert.That(data.Rows, Is.EqualTo(new CsvRow[] { new(0, "a, \"b\"", 2), new(1, "", 3) }));
+        Assert.That(data.Rows, Is.EqualTo(new CaptionRow[] { new(0, "a, \"b\"", 2), new(1, "", 3) }));
     }
 
     [Test]
     public void Another_column_may_be_read_for_captions()
     {
         string csv = _folder.Write("data.csv", "image_path,title\na.png,one\n");
-        Assert.That(CsvDataset.Load(csv, captionColumn: "title").Rows, Is.EqualTo(new CsvRow[] { new(0, "one", 2) }));
+        Assert.That(CsvDataset.Load(csv, captionColumn: "title").Rows, Is.EqualTo(new CaptionRow[] { new(0, "one", 2) }));
         Assert.That(() => CsvDataset.Load(csv, captionColumn: "label"), Throws.TypeOf<InvalidDataException>().With.Message.Contains("no column 'label'"));
     }
 
@@ -97,7 +97,7 @@ public sealed class CsvDatasetTests
     {
         byte[] text = [.. "image_path,caption\r\na.png,one\r\n,two\r\na.png,x,y\r\nb.png\r\na.png,5\" wide\r\na.png,\"one\" or two\r\na.png,nul"u8, 0, .. "\r\na.png,"u8, 0xED, 0xA0, 0x80, .. "\r\nb.png,good\r\n"u8];
         var data = CsvDataset.Load(_folder.Write("train.csv", text));
-        Assert.That(data.Rows, Is.EqualTo(new CsvRow[] { new(0, "one", 2), new(1, "good", 10) }));
+        Assert.That(data.Rows, Is.EqualTo(new CaptionRow[] { new(0, "one", 2), new(1, "good", 10) }));
         Assert.That(data.Skipped.Select(row => row.Line), Is.EqualTo(new[] { 3, 4, 5, 6, 7, 8, 9 }));
         string[] reasons = ["is empty", "fields", "fields", "quote inside", "after the closing quote", "NUL", "surrogate"];
         for (int i = 0; i < reasons.Length; i++) Assert.That(data.Skipped[i].Reason, Does.Contain(reasons[i]));
@@ -121,15 +121,15 @@ public sealed class CsvDatasetTests
         string filler = new('x', 400);
         string csv = _folder.Write("train.csv", "image_path,caption\n" + string.Concat(Enumerable.Range(0, Rows).Select(i => $"sub/c.png,é {i} {filler}\nfar/{i % 20_000}.png,{i}\n")));
         Directory.CreateDirectory(_folder.At("far"));
-        for (int i = 0; i < CsvDataset.LookedAtFirst; i++) File.WriteAllBytes(_folder.At($"far/{i}.png"), []);
+        for (int i = 0; i < PairDataset.LookedAtFirst; i++) File.WriteAllBytes(_folder.At($"far/{i}.png"), []);
         var data = CsvDataset.Load(csv);
         // Files are looked for only among the first ten thousand; the last of these is one that was made for the test.
         Assert.That(data.Samples, Has.Count.EqualTo(1 + 20_000));
         Assert.That(data.Samples[0].Rows, Has.Count.EqualTo(Rows));
         foreach (int i in new[] { 0, 1, 10_239, 29_999 })
         {
-            Assert.That(data.Rows[2 * i], Is.EqualTo(new CsvRow(0, $"é {i} {filler}", 2 + 2 * i)));
-            Assert.That(data.Rows[2 * i + 1], Is.EqualTo(new CsvRow(1 + i % 20_000, $"{i}", 3 + 2 * i)));
+            Assert.That(data.Rows[2 * i], Is.EqualTo(new CaptionRow(0, $"é {i} {filler}", 2 + 2 * i)));
+            Assert.That(data.Rows[2 * i + 1], Is.EqualTo(new CaptionRow(1 + i % 20_000, $"{i}", 3 + 2 * i)));
             Assert.That(data.Samples[1 + i % 20_000].Path, Is.EqualTo(_folder.At($"far/{i % 20_000}.png")));
         }
     }
@@ -162,7 +162,7 @@ public sealed class CsvDatasetTests
     public void Skips_and_lists_missing_images_once_each()
     {
         var data = Load("image_path,caption\nx.png,one\na.png,two\nx.png,three\ny.png,four\n");
-        Assert.That(data.Rows, Is.EqualTo(new CsvRow[] { new(0, "two", 3) }));
+        Assert.That(data.Rows, Is.EqualTo(new CaptionRow[] { new(0, "two", 3) }));
         Assert.That(data.Skipped, Is.EqualTo(new[] { Missing(2, "x.png"), Missing(5, "y.png") }));
 
         SkippedImage Missing(int line, string name) => new(line, _folder.At(name), $"Image '{_folder.At(name)}' does not exist.");

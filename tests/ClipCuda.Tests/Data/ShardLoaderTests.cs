@@ -106,7 +106,7 @@ public sealed class ShardLoaderTests
     public void Entries_and_samples_of_no_use_are_skipped_and_listed()
     {
         byte[] image = File.ReadAllBytes(_folder.WriteImage("x.png", 5, 5));
-        Write("a.tar",
+        _folder.WriteTar("a.tar",
             ("good.png", image), ("good.txt", "fine\n"u8.ToArray()),
             ("../evil.png", image), ("../evil.txt", "x"u8.ToArray()),
             ("/abs.png", image),
@@ -158,7 +158,7 @@ public sealed class ShardLoaderTests
     [Test]
     public void Shards_without_a_sample_and_batches_too_large_are_errors()
     {
-        Write("empty.tar");
+        _folder.WriteTar("empty.tar");
         Assert.That(() => Load(new ShardOptions("empty.tar", [_folder.At("empty.tar")]), Options(1)), Throws.TypeOf<InvalidDataException>().With.Message.Contains("empty.tar"));
         Assert.That(() => Load(Shards(1, 3), Options(4)), Throws.ArgumentException.With.Message.Contains("larger than the 3 samples"));
         Assert.That(() => Load(Shards(1, 3) with { ShuffleBuffer = 0 }, Options(3)), Throws.ArgumentException.With.Message.Contains("shuffle buffer"));
@@ -205,13 +205,6 @@ public sealed class ShardLoaderTests
         using var writer = new ShardWriter(stream);
         for (int i = 0; i < data.Samples.Count; i++) writer.Add($"{i:D9}", data.Samples[i].Path, [.. data.Samples[i].Rows.Select(row => data.Rows[row].Caption)]);
         return _folder.At(name);
-    }
-
-    private void Write(string name, params (string Name, byte[] Bytes)[] entries)
-    {
-        using var stream = File.Create(_folder.At(name));
-        using var tar = new TarWriter(stream, TarEntryFormat.Ustar);
-        foreach (var (entry, bytes) in entries) tar.WriteEntry(new UstarTarEntry(TarEntryType.RegularFile, entry) { DataStream = new MemoryStream(bytes) });
     }
 
     private static int[] Samples(BatchSource source, int epoch)

@@ -76,6 +76,35 @@ public sealed class RunFolderTests
     }
 
     [Test]
+    public void A_folder_in_which_nothing_was_trained_is_gone_unless_it_was_there_before()
+    {
+        var made = RunFolder.Create(Options("made"));
+        made.Log.Info("hello");
+        made.DiscardIfUnused();
+        made.Dispose();
+        Assert.That(Directory.Exists(_folder.At("logs/made")), Is.False);
+        RunFolder.Create(Options("made")).Dispose();
+        foreach (var mode in new[] { RunMode.Resume, RunMode.Overwrite })
+        {
+            using var old = RunFolder.Create(Options("made") with { Mode = mode });
+            old.DiscardIfUnused();
+            Assert.That(File.Exists(_folder.At("logs/made/params.txt")), $"{mode}");
+        }
+        using var trained = RunFolder.Create(Options("trained"));
+        trained.Add(Examples.Step);
+        trained.DiscardIfUnused();
+        Assert.That(File.ReadAllLines(_folder.At("logs/trained/metrics.csv")), Has.Length.EqualTo(2));
+    }
+
+    [Test]
+    public void A_folder_that_cannot_be_filled_is_not_left()
+    {
+        var unwritable = new Dictionary<string, object> { ["lr"] = new Func<int>(() => 1) }; // no JSON
+        Assert.That(() => RunFolder.Create(Options("made") with { Config = unwritable }), Throws.Exception);
+        Assert.That(Directory.Exists(_folder.At("logs/made")), Is.False);
+    }
+
+    [Test]
     public void The_latest_run_is_the_one_whose_log_was_written_last()
     {
         Assert.That(RunFolder.FindLatest(_folder.At("nowhere")), Is.Null);
