@@ -109,7 +109,7 @@ internal sealed class EvaluateCommand
         var templates = parsed.GetValue(_templates) is { } sentences ? PromptTemplates.Read(sentences) : PromptTemplates.Default;
         string source = parsed.GetValue(_imageDir) ?? parsed.GetValue(_data)!;
         var images = LabelledImages.Open(source, parsed.GetValue(_labelKey), new CsvOptions { ImageRoot = parsed.GetValue(_imgRoot), Strict = model.Strict }, parsed.GetValue(_classesFile));
-        notes.WriteLine($"Data: {images.Images.Count:N0} images of {images.Classes.Count:N0} classes from '{source}', {templates.Count} template{(templates.Count == 1 ? "" : "s")}");
+        notes.WriteLine($"Data: {images.Describe(source, templates.Count)}");
         var classifier = model.Classifier(images.Classes, templates, notes);
         var counter = new ClassificationCounter(images.Classes.Count);
         var loader = model.Loader(images.Images);

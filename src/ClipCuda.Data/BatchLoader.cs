@@ -171,7 +171,7 @@ public sealed class BatchLoader : BatchSource
             if (options.DrawCaptions)
             {
                 var rows = data.RowsOf(image);
-                row = rows[_loader.DrawCaption(rows.Count, _epoch, image)];
+                row = rows[_loader.DrawCaption(batch, rows.Count, _epoch, image)];
             }
             Span<int> ids = options.ContextLength <= 1024 ? stackalloc int[options.ContextLength] : new int[options.ContextLength];
             _loader.Encode(row, ids);

@@ -44,21 +44,24 @@ public sealed class CsvDataset : PairDataset
     private readonly Utf8Table _paths, _captions;
     private readonly string _root;
     private readonly LinkGuard? _links;
-    private readonly int[] _placeOfPath, _sampleOfRow, _lineOfRow, _firstRow, _rowsBySample;
+    private readonly List<int>? _pathOfSample; // null: the paths' numbers are the samples'
+    private readonly List<int> _sampleOfRow, _lineOfRow;
+    private readonly int[] _firstRow, _rowsBySample;
 
-    private CsvDataset(string path, string imageRoot, Utf8Table paths, int[] placeOfPath, Utf8Table captions, int[] sampleOfRow, int[] lineOfRow, IReadOnlyList<SkippedImage> skipped, LinkGuard? links)
-        : base(path, placeOfPath.Length, sampleOfRow.Length)
+    private CsvDataset(string path, string imageRoot, Utf8Table paths, List<int>? pathOfSample, Utf8Table captions, List<int> sampleOfRow, List<int> lineOfRow, IReadOnlyList<SkippedImage> skipped, LinkGuard? links)
+        : base(path, pathOfSample?.Count ?? paths.Count, sampleOfRow.Count)
     {
         (ImageRoot, Skipped, _links) = (imageRoot, skipped, links);
         _root = System.IO.Path.GetFullPath(imageRoot);
-        (_paths, _placeOfPath, _captions, _sampleOfRow, _lineOfRow) = (paths, placeOfPath, captions, sampleOfRow, lineOfRow);
-        // Rows sorted by sample, in the order of the file within one (a counting sort).
-        _firstRow = new int[placeOfPath.Length + 1];
-        foreach (int sample in sampleOfRow) _firstRow[sample + 1]++;
-        for (int i = 0; i < placeOfPath.Length; i++) _firstRow[i + 1] += _firstRow[i];
-        _rowsBySample = new int[sampleOfRow.Length];
-        int[] next = _firstRow[..^1];
-        for (int row = 0; row < sampleOfRow.Length; row++) _rowsBySample[next[sampleOfRow[row]]++] = row;
+        (_paths, _pathOfSample, _captions, _sampleOfRow, _lineOfRow) = (paths, pathOfSample, captions, sampleOfRow, lineOfRow);
+        // Rows sorted by sample, in the order of the file within one: a counting sort, in which the place of the next row of a sample moves from the
+        // sample's first place to the next sample's.
+        int[] next = new int[Samples.Count + 2];
+        foreach (int sample in sampleOfRow) next[sample + 2]++;
+        for (int i = 2; i < next.Length; i++) next[i] += next[i - 1];
+        _rowsBySample = GC.AllocateUninitializedArray<int>(sampleOfRow.Count);
+        for (int row = 0; row < sampleOfRow.Count; row++) _rowsBySample[next[sampleOfRow[row] + 1]++] = row;
+        _firstRow = next;
     }
 
     public string ImageRoot { get; }
@@ -86,15 +89,15 @@ public sealed class CsvDataset : PairDataset
         return new CsvDatasetReader(csvPath, imageRoot, options).Read();
     }
 
-    internal static CsvDataset Create(string path, string imageRoot, Utf8Table paths, int[] placeOfPath, Utf8Table captions, int[] sampleOfRow, int[] lineOfRow, IReadOnlyList<SkippedImage> skipped, LinkGuard? links) =>
-        new(path, imageRoot, paths, placeOfPath, captions, sampleOfRow, lineOfRow, skipped, links);
+    internal static CsvDataset Create(string path, string imageRoot, Utf8Table paths, List<int>? pathOfSample, Utf8Table captions, List<int> sampleOfRow, List<int> lineOfRow, IReadOnlyList<SkippedImage> skipped, LinkGuard? links) =>
+        new(path, imageRoot, paths, pathOfSample, captions, sampleOfRow, lineOfRow, skipped, links);
 
     /// <inheritdoc/>
     internal override ImagePlace ImageOf(int sample) => ImagePlace.OfFile(PathOf(sample)) with { Within = _links };
 
     private string PathOf(int sample)
     {
-        var bytes = _paths[_placeOfPath[sample]];
+        var bytes = _paths[_pathOfSample is null ? sample : _pathOfSample[sample]];
         Span<char> path = bytes.Length <= MostOnStack ? stackalloc char[bytes.Length] : new char[bytes.Length];
         path = path[..Encoding.UTF8.GetChars(bytes, path)];
         return System.IO.Path.GetFullPath(System.IO.Path.IsPathRooted(path) ? new string(path) : System.IO.Path.Join(_root, path));

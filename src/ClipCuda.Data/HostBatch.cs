@@ -48,6 +48,9 @@ public sealed class HostBatch : IDisposable
     /// <summary>For each sample its pair of image and caption: an index into <see cref="PairDataset.Rows"/>; of other sources, its position in the epoch.</summary>
     public ReadOnlySpan<int> RowIndices => _rows.AsSpan(0, Count);
 
+    /// <summary>What is drawn for its samples; it is begun anew for each.</summary>
+    internal Philox Random { get; } = new(0, default);
+
     /// <summary>Gives room for the next image's pixels; they count from <see cref="Add"/> on.</summary>
     internal RgbMemory Reserve { get; }
 

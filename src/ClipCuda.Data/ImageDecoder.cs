@@ -123,8 +123,8 @@ internal sealed class DecoderBuffers
     public ReadOnlySpan<byte> Read(ImagePlace image)
     {
         if (!File.Exists(image.File)) throw new FileNotFoundException($"Image '{image.Name}' does not exist.", image.File);
-        using var file = File.OpenHandle(image.File, options: FileOptions.SequentialScan);
         image.Within?.RequireInside(image.File);
+        using var file = File.OpenHandle(image.File, options: FileOptions.SequentialScan);
         long length = image.Length ?? RandomAccess.GetLength(file);
         if (length > Array.MaxLength) throw new InvalidDataException($"'{image.Name}' is {length:N0} bytes, too large for an image.");
         if (_file.Length < length) _file = GC.AllocateUninitializedArray<byte>((int)length);

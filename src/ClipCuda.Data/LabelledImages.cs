@@ -25,6 +25,9 @@ public sealed class LabelledImages
     /// <summary>What a CSV file or shards name and that cannot be used.</summary>
     public IReadOnlyList<SkippedImage> Missing { get; }
 
+    /// <summary>How many there are, for people.</summary>
+    public string Describe(string source, int templates) => $"{Images.Count:N0} images of {Classes.Count:N0} classes from '{source}', {templates} template{(templates == 1 ? "" : "s")}";
+
     /// <summary>Reads tar shards if the name is theirs; else a CSV file if it is said which of its columns is the class, or a tree of folders.</summary>
     /// <param name="label">Of a CSV file the column; of shards what <see cref="OfShards"/> takes, null for <see cref="ShardLabel"/>; null for a tree.</param>
     /// <param name="csv">How a CSV file is read, its column of captions aside.</param>

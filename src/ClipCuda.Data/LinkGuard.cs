@@ -25,7 +25,11 @@ internal sealed class LinkGuard
 
     /// <param name="path">The full path of an existing file.</param>
     /// <exception cref="IOException">Links lead in a circle, or a folder cannot be looked at.</exception>
-    public bool IsInside(string path) => IsFolderInside(Path.GetDirectoryName(path.AsSpan())) && (File.ResolveLinkTarget(path, returnFinalTarget: false) is null || IsBelow(RealPath(path)));
+    public bool IsInside(string path) => IsInside(path, File.ResolveLinkTarget(path, returnFinalTarget: false) is not null);
+
+    /// <inheritdoc cref="IsInside(string)"/>
+    /// <param name="isLink">Whether the file itself is a link.</param>
+    public bool IsInside(string path, bool isLink) => IsFolderInside(Path.GetDirectoryName(path.AsSpan())) && (!isLink || IsBelow(RealPath(path)));
 
     /// <summary>Demands that an existing file lies below the root once links are followed.</summary>
     /// <exception cref="InvalidDataException">It does not.</exception>

@@ -164,7 +164,7 @@ public sealed class ShardLoader : BatchSource
                 loader._undecodable.TryAdd(key, true);
                 return false;
             }
-            int caption = turn.Caption >= 0 ? turn.Caption : loader.DrawCaption(sample.Captions.Count, epoch, position);
+            int caption = turn.Caption >= 0 ? turn.Caption : loader.DrawCaption(batch, sample.Captions.Count, epoch, position);
             int[] ids = new int[loader.Options.ContextLength];
             if (loader._tokenizer.EncodeCaption(sample.Captions[caption], ids))
             {

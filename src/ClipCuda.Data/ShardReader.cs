@@ -166,7 +166,7 @@ internal sealed class ShardReader(string path, Action<SkippedImage> report, stri
             if (label is null && Value("captions") is { } several)
                 captions.AddRange(several.EnumerateArray().Select(caption => caption.GetString() ?? throw new InvalidOperationException("a caption is null")));
             else if (parts.Text is not null)
-                captions.Add(Utf8.GetString(parts.Text).TrimEnd('\r', '\n'));
+                captions.Add(label is null ? Utf8.GetString(parts.Text).TrimEnd('\r', '\n') : Utf8.GetString(parts.Text).Trim());
             else if (Value(label ?? "caption") is { } one)
                 captions.Add((label is not null && one.ValueKind == JsonValueKind.Number ? one.GetRawText() : one.GetString()) ?? throw new InvalidOperationException($"the {What} is null"));
             if (captions.Count == 0) parts.Problem = label is null ? $"Sample '{parts.Key}' has no caption (.txt, or .json with caption or captions)." : $"Sample '{parts.Key}' has no label ({_textExtension}, or .json with {label}).";

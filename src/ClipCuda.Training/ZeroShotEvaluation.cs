@@ -31,8 +31,8 @@ internal sealed class ZeroShotEvaluation
     {
         get
         {
-            string skipped = _images.Missing.Count == 0 ? "" : $"; {_images.Missing.Count:N0} rows skipped, the first, {_images.Missing[0].Place}: {_images.Missing[0].Reason}";
-            return $"{_images.Images.Count:N0} images of {_images.Classes.Count:N0} classes from '{_options.ZeroShotData}', {_templates.Count} template{(_templates.Count == 1 ? "" : "s")}{skipped}";
+            string skipped = _images.Missing.Count == 0 ? "" : $"; {_images.Missing.Count:N0} skipped, the first, {_images.Missing[0].Place}: {_images.Missing[0].Reason}";
+            return _images.Describe(_options.ZeroShotData!, _templates.Count) + skipped;
         }
     }
 

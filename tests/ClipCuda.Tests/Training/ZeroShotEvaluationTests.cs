@@ -55,7 +55,7 @@ public sealed class ZeroShotEvaluationTests
         var folders = Create(Options()).Run(step, default);
         Assert.That(Create(rows).Run(step, default), Is.EqualTo(folders));
         Assert.That(Create(rows with { ZeroShotTemplates = three }).Run(step, default), Is.EqualTo(folders));
-        Assert.That(Create(rows with { ZeroShotTemplates = one }).Description, Does.StartWith("3 images of 2 classes from").And.Contains("1 template;").And.Contains("1 rows skipped, the first, line 5").And.Contains("none.png"));
+        Assert.That(Create(rows with { ZeroShotTemplates = one }).Description, Does.StartWith("3 images of 2 classes from").And.Contains("1 template;").And.Contains("1 skipped, the first, line 5").And.Contains("none.png"));
         Assert.That(Create(rows with { ZeroShotClasses = _run.Folder.Write("all.txt", "blue\ngreen\na red square\n") }).Description, Does.Contain("of 3 classes"));
         Assert.That((rows with { ZeroShotLabel = null }).Validate, Throws.ArgumentException.With.Message.Contains("--label-key"));
         Assert.That((Options() with { ZeroShotLabel = "class" }).Validate, Throws.ArgumentException.With.Message.Contains("is a folder"));
