@@ -9,7 +9,7 @@ internal sealed class DataFlags
 {
     private readonly Option<DatasetType> _type = new("--dataset-type")
     {
-        Description = "csv, webdataset (tar shards), synthetic (made-up images) or auto (by the name)",
+        Description = "what training and validation data are: csv, webdataset (tar shards) or auto (by the name); synthetic trains on made-up images",
         HelpName = "type",
         DefaultValueFactory = _ => DatasetType.Auto,
         CustomParser = result =>

@@ -49,14 +49,15 @@ internal sealed class EmbedCommand
         string output = parsed.GetValue(_output)!;
         EmbeddingFile.CheckName(output);
         using var model = _model.Open(parsed, notes);
-        var (items, areCaptions, missing) = Items(parsed, model.Strict);
+        var (items, images, missing) = Items(parsed, model.Strict);
+        bool areCaptions = images is null;
         foreach (var image in missing) notes.WriteLine($"Skipped: {image.Reason}");
         using var stop = new StopSignals(() => notes.WriteLine("Stopping after this batch; once more stops at once."));
         using var file = new EmbeddingFile(output, areCaptions ? "text_embeds" : "image_embeds", model.Embedder.Width, Fingerprint(model, items, areCaptions));
         if (file.Done > 0) notes.WriteLine($"Going on after {file.Done:N0} of {items.Count:N0}.");
         var progress = new ProgressLines(notes, items.Count, "embedded");
         progress.Report(file.Done);
-        foreach (var (rows, done, skipped) in areCaptions ? Captions(model, items, file.Done) : Images(model, items, file.Done, notes))
+        foreach (var (rows, done, skipped) in images is null ? Captions(model, items, file.Done) : Images(model, images, file.Done, notes))
         {
             file.Add(rows, done, skipped);
             progress.Report(done);
@@ -72,14 +73,15 @@ internal sealed class EmbedCommand
         return 0;
     }
 
-    private (IReadOnlyList<string> Items, bool AreCaptions, IReadOnlyList<SkippedImage> Missing) Items(ParseResult parsed, bool strict)
+    /// <summary>What is embedded, by name: images, or captions if there are no <c>Images</c>.</summary>
+    private (IReadOnlyList<string> Items, ImagePlace[]? Images, IReadOnlyList<SkippedImage> Missing) Items(ParseResult parsed, bool strict)
     {
-        if (parsed.GetValue(_imageDir) is { } folder) return (ImageFiles.Find(folder), false, []);
-        if (parsed.GetValue(_captionsFile) is { } captions) return (TextLines.Read(captions, "captions"), true, []);
+        if (parsed.GetValue(_captionsFile) is { } captions) return (TextLines.Read(captions, "captions"), null, []);
+        if (parsed.GetValue(_imageDir) is { } folder) return Named([.. ImageFiles.Find(folder).Select(ImagePlace.OfFile)], []);
         var data = CsvDataset.Load(parsed.GetValue(_csv)!, parsed.GetValue(_imgRoot), strict);
-        return parsed.GetValue(_captions)
-            ? ([.. data.Rows.Select(row => row.Caption)], true, data.Skipped)
-            : ([.. data.Samples.Select(sample => sample.Path)], false, data.Skipped);
+        return parsed.GetValue(_captions) ? ([.. data.Rows.Select(row => row.Caption)], null, data.Skipped) : Named([.. data.Samples.Select(sample => sample.Image)], data.Skipped);
+
+        static (IReadOnlyList<string>, ImagePlace[]?, IReadOnlyList<SkippedImage>) Named(ImagePlace[] images, IReadOnlyList<SkippedImage> missing) => ([.. images.Select(image => image.Name)], images, missing);
     }
 
     private static IEnumerable<(float[] Rows, int Done, int[] Skipped)> Captions(OpenedModel model, IReadOnlyList<string> items, int done)
@@ -91,20 +93,19 @@ internal sealed class EmbedCommand
         }
     }
 
-    private static IEnumerable<(float[] Rows, int Done, int[] Skipped)> Images(OpenedModel model, IReadOnlyList<string> items, int done, TextWriter notes)
+    private static IEnumerable<(float[] Rows, int Done, int[] Skipped)> Images(OpenedModel model, ImagePlace[] items, int done, TextWriter notes)
     {
-        string[] rest = [.. items.Skip(done)];
         int first = done;
-        var loader = model.Loader(rest);
+        var loader = model.Loader(items[first..]);
         foreach (var batch in loader.Batches())
         {
             using (batch)
             {
                 int[] indices = batch.SampleIndices.ToArray();
-                int[] skipped = [.. Enumerable.Range(done - first, Math.Min(model.BatchSize, items.Count - done)).Except(indices)];
+                int[] skipped = [.. Enumerable.Range(done - first, Math.Min(model.BatchSize, items.Length - done)).Except(indices)];
                 foreach (var image in loader.Unreadable.Where(image => skipped.Contains(image.Index))) notes.WriteLine($"Skipped: {image.Reason}");
-                float[] rows = model.Embedder.Images(batch, i => $"image '{rest[indices[i]]}'");
-                done = Math.Min(done + model.BatchSize, items.Count);
+                float[] rows = model.Embedder.Images(batch, i => loader.NameOf(indices[i]));
+                done = Math.Min(done + model.BatchSize, items.Length);
                 yield return (rows, done, [.. skipped.Select(index => first + index)]);
             }
         }

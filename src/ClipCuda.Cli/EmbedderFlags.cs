@@ -78,7 +78,7 @@ internal sealed class OpenedModel : IDisposable
 
     public required bool Strict { get; init; }
 
-    public ImageLoader Loader(IReadOnlyList<string> paths) => new(paths, BatchSize, Workers, Strict);
+    public ImageLoader Loader(IReadOnlyList<ImagePlace> images) => new(images, BatchSize, Workers, Strict);
 
     /// <summary>Embeds the classes; says how many of their sentences were cut.</summary>
     public ZeroShotClassifier Classifier(IReadOnlyList<string> classes, IReadOnlyList<string> templates, TextWriter notes)

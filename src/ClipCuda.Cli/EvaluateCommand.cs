@@ -7,18 +7,18 @@ using Spectre.Console;
 namespace ClipCuda.Cli;
 
 /// <summary>
-/// <c>evaluate</c>: how good a checkpoint is. Retrieval over the pairs of a CSV file (by default the sample's held-out drawings), or zero-shot
-/// classification of labelled images: a tree with a folder a class, or a column of labels in a CSV file.
+/// <c>evaluate</c>: how good a checkpoint is. Retrieval over the pairs of a CSV file or tar shards (by default the sample's held-out drawings), or
+/// zero-shot classification of labelled images: a tree with a folder a class, or the labels in a CSV file or tar shards.
 /// </summary>
 internal sealed class EvaluateCommand
 {
     private const int TableWidth = 100;
 
-    private readonly Option<string?> _csv = new("--csv") { Description = "retrieval over the columns image_path and caption of this file (default: the sample's held-out drawings)", HelpName = "file" };
+    private readonly Option<string?> _data = new("--data", "--csv") { Description = "retrieval over the columns image_path and caption of this CSV file, or over tar shards 'shards/{0000..0099}.tar' (default: the sample's held-out drawings)", HelpName = "name" };
     private readonly Option<string?> _imgRoot = new("--img-root") { Description = "what image paths are relative to (default: the folder of the CSV file)", HelpName = "folder" };
     private readonly Option<string?> _imageDir = new("--image-dir") { Description = "zero-shot classification of this tree, which has a folder with images for each class", HelpName = "folder" };
-    private readonly Option<string?> _labelKey = new("--csv-label-key") { Description = "zero-shot classification of the CSV file's images; this column says the class", HelpName = "column" };
-    private readonly Option<string?> _classesFile = new("--classes-file") { Description = "the classes, a name a line: in the order of the folders' names, or all the labels there are (default: the folders' names, or the labels that occur)", HelpName = "file" };
+    private readonly Option<string?> _labelKey = new("--label-key", "--csv-label-key") { Description = $"zero-shot classification of the images of --data, of which this says the class: the column of a CSV file; in tar shards the ending of a file or a key of .json, with the class's name or number (commonly {LabelledImages.ShardLabel})", HelpName = "name" };
+    private readonly Option<string?> _classesFile = new("--classes-file") { Description = "the classes, a name a line: in the order of the folders' names or the labels' numbers, or all the labels there are (default: the folders' names, or the labels that occur)", HelpName = "file" };
     private readonly Option<string?> _templates = new("--templates") { Description = $"sentences that class names are put into for {{}}, a line each (default: {string.Join(" · ", PromptTemplates.Default)})", HelpName = "file" };
     private readonly ResultOption _json = new("--json", "JSON with the keys of CLIP_benchmark and open_clip");
     private readonly EmbedderFlags _model = new();
@@ -30,16 +30,16 @@ internal sealed class EvaluateCommand
         var evaluate = new EvaluateCommand();
         var command = new Command("evaluate", "Measure retrieval or zero-shot classification; without arguments retrieval on the sample's held-out drawings, with the latest checkpoint.")
         {
-            evaluate._csv, evaluate._imgRoot, evaluate._imageDir, evaluate._labelKey, evaluate._classesFile, evaluate._templates, evaluate._json.Option,
+            evaluate._data, evaluate._imgRoot, evaluate._imageDir, evaluate._labelKey, evaluate._classesFile, evaluate._templates, evaluate._json.Option,
         };
         evaluate._model.AddTo(command);
         command.Validators.Add(result =>
         {
             bool Given(Option option) => result.GetResult(option) is not null;
-            if (Given(evaluate._imageDir) && Given(evaluate._csv)) result.AddError("--image-dir and --csv are two data sets; give one of them.");
-            if (Given(evaluate._labelKey) && !Given(evaluate._csv)) result.AddError("--csv-label-key names a column of a CSV file; give the file with --csv.");
+            if (Given(evaluate._imageDir) && Given(evaluate._data)) result.AddError("--image-dir and --data are two data sets; give one of them.");
+            if (Given(evaluate._labelKey) && !Given(evaluate._data)) result.AddError("--label-key says the class in a CSV file or tar shards; give them with --data.");
             if (!Given(evaluate._imageDir) && !Given(evaluate._labelKey) && (Given(evaluate._classesFile) || Given(evaluate._templates)))
-                result.AddError("--classes-file and --templates are for classification; give --image-dir, or --csv with --csv-label-key.");
+                result.AddError("--classes-file and --templates are for classification; give --image-dir, or --data with --label-key.");
         });
         command.SetAction(evaluate.Run);
         return command;
@@ -57,8 +57,8 @@ internal sealed class EvaluateCommand
 
     private void Retrieve(ParseResult parsed, OpenedModel model, TextWriter notes, bool machine)
     {
-        string csv = parsed.GetValue(_csv) ?? Path.Combine(DataFolder.Find(), DataFolder.SampleEvaluation);
-        var data = CsvDataset.Load(csv, parsed.GetValue(_imgRoot), model.Strict);
+        string name = parsed.GetValue(_data) ?? Path.Combine(DataFolder.Find(), DataFolder.SampleEvaluation);
+        var data = PairDataset.Open(name, new CsvOptions { ImageRoot = parsed.GetValue(_imgRoot), Strict = model.Strict });
         using var loader = new BatchLoader(data, model.Tokenizer, new LoaderOptions
         {
             BatchSize = model.BatchSize,
@@ -67,7 +67,7 @@ internal sealed class EvaluateCommand
             Strict = model.Strict,
         });
         string cut = loader.TruncatedCaptions == 0 ? "" : $" ({loader.TruncatedCaptions:N0} too long for the context and cut)";
-        notes.WriteLine($"Data: {data.Samples.Count:N0} images, {data.Rows.Count:N0} captions{cut} from '{csv}'");
+        notes.WriteLine($"Data: {data.Samples.Count:N0} images, {data.Rows.Count:N0} captions{cut} from '{name}'");
         var progress = new ProgressLines(notes, data.Samples.Count + data.Rows.Count, "encoded");
         progress.Report(0);
         var report = new RetrievalEvaluation(model.Model, model.Embedder.Preprocess, data, loader, model.BatchSize) { Encoded = progress.Report }.Run(model.Embedder.Tape);
@@ -79,7 +79,7 @@ internal sealed class EvaluateCommand
             console.Write(RetrievalTable.Of(report, meanRank: true));
             notes.WriteLine($"loss {report.Loss:F4} in batches of {model.BatchSize}");
         }
-        _json.WriteJson(parsed, Result(csv, "zeroshot_retrieval", model.Checkpoint, writer =>
+        _json.WriteJson(parsed, Result(name, "zeroshot_retrieval", model.Checkpoint, writer =>
         {
             foreach (var (k, image, text) in new[]
             {
@@ -107,23 +107,23 @@ internal sealed class EvaluateCommand
     private void Classify(ParseResult parsed, OpenedModel model, TextWriter notes, bool machine)
     {
         var templates = parsed.GetValue(_templates) is { } sentences ? PromptTemplates.Read(sentences) : PromptTemplates.Default;
-        string source = parsed.GetValue(_imageDir) ?? parsed.GetValue(_csv)!;
+        string source = parsed.GetValue(_imageDir) ?? parsed.GetValue(_data)!;
         var images = LabelledImages.Open(source, parsed.GetValue(_labelKey), new CsvOptions { ImageRoot = parsed.GetValue(_imgRoot), Strict = model.Strict }, parsed.GetValue(_classesFile));
-        notes.WriteLine($"Data: {images.Paths.Count:N0} images of {images.Classes.Count:N0} classes from '{source}', {templates.Count} template{(templates.Count == 1 ? "" : "s")}");
+        notes.WriteLine($"Data: {images.Describe(source, templates.Count)}");
         var classifier = model.Classifier(images.Classes, templates, notes);
         var counter = new ClassificationCounter(images.Classes.Count);
-        var loader = model.Loader(images.Paths);
-        var progress = new ProgressLines(notes, images.Paths.Count, "classified");
+        var loader = model.Loader(images.Images);
+        var progress = new ProgressLines(notes, images.Images.Count, "classified");
         int done = 0;
         progress.Report(done);
-        foreach (var (image, similarities) in classifier.Similarities(loader, images.Paths))
+        foreach (var (image, similarities) in classifier.Similarities(loader))
         {
             counter.Add(similarities, images.Labels[image]);
             progress.Report(++done);
         }
         var unreadable = loader.Unreadable;
         WriteSkipped(notes, images.Missing.Select(image => image.Reason).Concat(unreadable.Select(image => image.Reason)));
-        if (done == 0) throw new InvalidDataException($"None of the {images.Paths.Count} images of '{source}' could be read; the first: {unreadable[0].Reason}");
+        if (done == 0) throw new InvalidDataException($"None of the {images.Images.Count} images of '{source}' could be read; the first: {unreadable[0].Reason}");
         var report = counter.Report();
         if (!machine)
         {

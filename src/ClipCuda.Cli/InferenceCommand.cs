@@ -61,7 +61,7 @@ internal sealed class InferenceCommand
         using var model = _model.Open(parsed, notes);
         notes.WriteLine($"Data: {paths.Count:N0} images from '{CommonFolder(paths)}', {classes.Count:N0} classes, {templates.Count} template{(templates.Count == 1 ? "" : "s")}");
         var classifier = model.Classifier(classes, templates, notes);
-        var loader = model.Loader(paths);
+        var loader = model.Loader([.. paths.Select(ImagePlace.OfFile)]);
         var images = Classify(model, classifier, loader, paths, truth, Math.Min(parsed.GetValue(_topK) ?? DefaultTopK, classes.Count));
         var unreadable = loader.Unreadable;
         foreach (var image in unreadable) notes.WriteLine($"Skipped: {image.Reason}");
@@ -90,7 +90,7 @@ internal sealed class InferenceCommand
     private static (IReadOnlyList<string> Paths, IReadOnlyList<string> Truth) HeldOutDrawings()
     {
         var data = CsvDataset.Load(Path.Combine(DataFolder.Find(), DataFolder.SampleEvaluation));
-        CsvSample[] chosen = [.. Enumerable.Range(0, SampleDrawings).Select(i => data.Samples[i * data.Samples.Count / SampleDrawings])];
+        ImageSample[] chosen = [.. Enumerable.Range(0, SampleDrawings).Select(i => data.Samples[i * data.Samples.Count / SampleDrawings])];
         return ([.. chosen.Select(sample => sample.Path)], [.. chosen.Select(sample => data.Rows[sample.Rows[0]].Caption)]);
     }
 
@@ -98,7 +98,7 @@ internal sealed class InferenceCommand
     {
         var images = new List<ClassifiedImage>();
         var known = classifier.Classes.ToHashSet(StringComparer.Ordinal);
-        foreach (var (image, similarities) in classifier.Similarities(loader, paths))
+        foreach (var (image, similarities) in classifier.Similarities(loader))
         {
             string? label = truth?[image];
             var best = classifier.Best(similarities, topK);
@@ -197,5 +197,5 @@ internal sealed record ClassifiedImage(string Path, IReadOnlyList<NamedPredictio
     public bool? Right => Truth is null ? null : Predictions[0].Class == Truth;
 
     /// <summary>Its part of a picture: the likeliest class is marked as right or wrong where that is known.</summary>
-    public SheetImage OnSheet() => new(Path, [.. Predictions.Select((prediction, i) => new SheetLine(prediction.Class, prediction.Probability, i == 0 ? Right : null))]);
+    public SheetImage OnSheet() => new(ImagePlace.OfFile(Path), [.. Predictions.Select((prediction, i) => new SheetLine(prediction.Class, prediction.Probability, i == 0 ? Right : null))]);
 }

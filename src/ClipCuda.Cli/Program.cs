@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.CommandLine.Invocation;
 using System.Reflection;
+using ClipCuda.Data;
 
 namespace ClipCuda.Cli;
 
@@ -30,7 +31,7 @@ internal static class Program
         var parsed = root.Parse(args);
         if (parsed.Errors.Count > 0)
         {
-            string what = parsed.UnmatchedTokens is [var unknown, ..] ? $"There is no command or flag '{unknown}'." : parsed.Errors[0].Message;
+            string what = parsed.UnmatchedTokens is [var unknown, ..] ? Unknown(unknown, parsed.CommandResult.Command, root) : parsed.Errors[0].Message;
             error.WriteLine($"error: {OneLine(what)} See '{CommandPath(parsed)} --help'.");
             return UsageError;
         }
@@ -44,6 +45,19 @@ internal static class Program
             error.WriteLine(parsed.GetValue(verbose) ? $"error: {e}" : $"error: {Describe(e)}");
             return Failed;
         }
+    }
+
+    /// <summary>What is wrong with a word of the command line, and the known one that it is likely to be.</summary>
+    private static string Unknown(string word, Command command, RootCommand root)
+    {
+        string name = word.Split('=')[0].TrimStart('-');
+        bool isOption = word.StartsWith('-');
+        var known = isOption
+            ? command.Options.Concat(root.Options.Where(option => option.Recursive)).SelectMany(option => option.Aliases.Prepend(option.Name)).Where(other => other.StartsWith("--", StringComparison.Ordinal)).Select(other => other[2..])
+            : command.Subcommands.Select(other => other.Name);
+        string what = isOption ? $"unknown option '{word.Split('=')[0]}'" : command.Subcommands.Count > 0 ? $"unknown command '{word}'" : $"'{word}' belongs to no option";
+        string? nearest = known.Any() ? EditDistance.Nearest(name, known) : null;
+        return nearest is not null && EditDistance.Between(name, nearest) * 2 <= name.Length ? $"{what}; did you mean '{(isOption ? "--" : "")}{nearest}'?" : $"{what}.";
     }
 
     private static string Describe(Exception e) => OneLine(e is NullReferenceException or IndexOutOfRangeException or InvalidOperationException or InvalidCastException or KeyNotFoundException

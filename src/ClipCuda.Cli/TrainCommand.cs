@@ -15,7 +15,7 @@ internal sealed class TrainCommand
 
     private readonly Option<string?> _trainData = Text("--train-data", "name", "training data: a CSV file with the columns image_path and caption, or tar shards 'shards/{0000..0099}.tar', several joined by '::' (default: the bundled drawings)", "--train-csv");
     private readonly DataFlags _data = new();
-    private readonly Option<string?> _valCsv = Text("--val-csv", "file", "data for the evaluation after epochs (default: none, or the bundled drawings')");
+    private readonly Option<string?> _valData = Text("--val-data", "name", "data for the evaluation after epochs: a CSV file or tar shards, as for --train-data (default: none, or the bundled drawings')", "--val-csv");
     private readonly Option<string?> _imgRoot = Text("--img-root", "folder", "what image paths are relative to (default: the folder of the CSV file)");
     private readonly Option<int?> _epochs = NumberOption.Whole("--epochs", "passes over the data", least: 1);
     private readonly Option<int?> _batchSize = NumberOption.Whole("--batch-size", "pairs a step", least: 1);
@@ -46,9 +46,9 @@ internal sealed class TrainCommand
     private readonly Option<int?> _logEveryNSteps = NumberOption.Whole("--log-every-n-steps", "steps from one line of the log to the next (default: 10)", least: 1);
     private readonly Option<int?> _valFrequency = NumberOption.Whole("--val-frequency", "epochs from one evaluation to the next (default: 1)", least: 1);
     private readonly Option<int?> _valSteps = NumberOption.Whole("--val-steps", "steps from one evaluation to the next, besides those after epochs", least: 1);
-    private readonly Option<string?> _zeroShotData = Text("--zeroshot-data", "path", "images that evaluations classify by their classes' names: in a folder for each class, or in a CSV file with --csv-label-key");
-    private readonly Option<string?> _zeroShotLabelKey = Text("--csv-label-key", "column", "the column of the CSV file of --zeroshot-data that says the class");
-    private readonly Option<string?> _zeroShotClasses = Text("--zeroshot-classes", "file", "names of these classes, one a line: in the order of the folders' names, or all the labels there are (default: the folders' names, or the labels that occur)");
+    private readonly Option<string?> _zeroShotData = Text("--zeroshot-data", "path", "images that evaluations classify by their classes' names: a folder with a folder for each class, a CSV file with --label-key, or tar shards");
+    private readonly Option<string?> _zeroShotLabel = Text("--label-key", "name", $"what says the class in --zeroshot-data: the column of a CSV file; in tar shards the ending of a file or a key of .json, with the class's name or number (default: {LabelledImages.ShardLabel})", "--csv-label-key");
+    private readonly Option<string?> _zeroShotClasses = Text("--zeroshot-classes", "file", "names of these classes, one a line: in the order of the folders' names or the labels' numbers, or all the labels there are (default: the folders' names, or the labels that occur)");
     private readonly Option<string?> _templates = Text("--templates", "file", $"sentences that their names are put into for {{}}, a line each (default: {string.Join(" · ", PromptTemplates.Default)})");
     private readonly Option<int?> _saveFrequency = NumberOption.Whole("--save-frequency", "epochs from one checkpoint to the next (default: 1)", least: 1);
     private readonly Option<int?> _saveSteps = NumberOption.Whole("--save-steps", "steps from one checkpoint to the next, besides those after epochs", least: 1);
@@ -69,7 +69,7 @@ internal sealed class TrainCommand
         var train = new TrainCommand();
         var command = new Command("train", "Train a model; without arguments a small one on the bundled drawings.")
         {
-            train._trainData, train._valCsv, train._imgRoot, train._epochs, train._batchSize, train._lr, train._weightDecay, train._beta1, train._beta2,
+            train._trainData, train._valData, train._imgRoot, train._epochs, train._batchSize, train._lr, train._weightDecay, train._beta1, train._beta2,
             train._eps, train._wdExclude, train._gradClipNorm, train._warmup, train._lrScheduler, train._epochsCooldown, train._lrCooldownEnd, train._lrCooldownPower,
             train._accumFreq, train._maskDuplicates, train._maxNotFiniteSteps, train._seed, train._pretrained, train._lockImage, train._lockText, train._preset,
         };
@@ -78,7 +78,7 @@ internal sealed class TrainCommand
         foreach (var option in new Option[]
         {
             train._workers, train._threads, train._device, train._tf32, train._logs, train._name, train._resume, train._overwrite, train._config, train._logEveryNSteps, train._valFrequency,
-            train._valSteps, train._zeroShotData, train._zeroShotLabelKey, train._zeroShotClasses, train._templates, train._saveFrequency, train._saveSteps, train._keep, train._maxTime, train._strict,
+            train._valSteps, train._zeroShotData, train._zeroShotLabel, train._zeroShotClasses, train._templates, train._saveFrequency, train._saveSteps, train._keep, train._maxTime, train._strict,
         })
         {
             command.Add(option);
@@ -125,7 +125,7 @@ internal sealed class TrainCommand
 
     private TrainingOptions Options(ParseResult parsed)
     {
-        string? trainData = parsed.GetValue(_trainData), valCsv = parsed.GetValue(_valCsv);
+        string? trainData = parsed.GetValue(_trainData), valData = parsed.GetValue(_valData);
         var preset = parsed.GetValue(_preset) ?? Presets.Find(trainData is null ? Presets.Sample : Presets.Default);
         if (trainData is null && _data.IsSynthetic(parsed))
         {
@@ -135,9 +135,9 @@ internal sealed class TrainCommand
         {
             string data = DataFolder.Find();
             trainData = Path.Combine(data, DataFolder.SampleTraining);
-            valCsv ??= Path.Combine(data, DataFolder.SampleEvaluation);
+            valData ??= Path.Combine(data, DataFolder.SampleEvaluation);
         }
-        var options = TrainingOptions.Of(preset, trainData, valCsv);
+        var options = TrainingOptions.Of(preset, trainData, valData);
         string? pretrained = parsed.GetValue(_pretrained);
         if (pretrained is not null && parsed.GetValue(_preset) is null) options = WithModelOf(options, pretrained);
         return _data.Apply(options, parsed) with
@@ -175,7 +175,7 @@ internal sealed class TrainCommand
             ValFrequency = parsed.GetValue(_valFrequency) ?? options.ValFrequency,
             ValSteps = parsed.GetValue(_valSteps) ?? options.ValSteps,
             ZeroShotData = parsed.GetValue(_zeroShotData),
-            ZeroShotLabelColumn = parsed.GetValue(_zeroShotLabelKey),
+            ZeroShotLabel = parsed.GetValue(_zeroShotLabel),
             ZeroShotClasses = parsed.GetValue(_zeroShotClasses),
             ZeroShotTemplates = parsed.GetValue(_templates),
             SaveFrequency = parsed.GetValue(_saveFrequency) ?? options.SaveFrequency,

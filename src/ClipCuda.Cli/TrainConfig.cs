@@ -19,7 +19,7 @@ internal static class TrainConfig
     /// <summary>A run that is made again is another run.</summary>
     private static readonly string[] OfAPlace = ["logs", "name"];
 
-    private static readonly string[] Paths = ["train_data", "val_csv", "img_root", "pretrained", "zeroshot_data", "zeroshot_classes", "templates"];
+    private static readonly string[] Paths = ["train_data", "val_data", "img_root", "pretrained", "zeroshot_data", "zeroshot_classes", "templates"];
 
     /// <summary>What a preset decides unless told otherwise; written even if it was not given, because presets may change.</summary>
     private static readonly string[] OfThePreset =
@@ -43,7 +43,7 @@ internal static class TrainConfig
         foreach (var setting in json.RootElement.EnumerateObject())
         {
             if (!options.TryGetValue(setting.Name, out var option))
-                throw new InvalidDataException($"'{path}' has the key '{setting.Name}', which is no setting; did you mean '{Nearest(setting.Name, options.Keys)}'?");
+                throw new InvalidDataException($"'{path}' has the key '{setting.Name}', which is no setting; did you mean '{EditDistance.Nearest(setting.Name, options.Keys)}'?");
             if (IsGiven(parsed, option) || setting.Value.ValueKind == JsonValueKind.Null) continue;
             tokens.Add(option.Name);
             tokens.AddRange(setting.Value.ValueKind switch
@@ -89,9 +89,6 @@ internal static class TrainConfig
         }
         return options with { Config = config, Origins = origins };
     }
-
-    /// <summary>The name in a list that takes the fewest letters to change, add or remove.</summary>
-    internal static string Nearest(string name, IEnumerable<string> names) => names.MinBy(other => (EditDistance.Between(name, other), other))!;
 
     /// <summary>The options of the command by the keys that their names and aliases make.</summary>
     private static Dictionary<string, Option> Options(ParseResult parsed)

@@ -5,18 +5,18 @@ using System.Text;
 namespace ClipCuda.Data;
 
 /// <summary>
-/// The batches of a CSV file's images. Order, captions and crops are functions of (seed, epoch, sample) alone.
+/// The batches of a data set's images. Order, captions and crops are functions of (seed, epoch, sample) alone.
 /// <para>
 /// An image that cannot be decoded is listed in <see cref="Skipped"/>. Evaluation leaves it out (its batch is smaller). Training, whose batches
 /// stay full, takes the sample half an epoch further on in its place (or the next that can be decoded), so that a batch rarely holds one twice.
 /// </para>
-/// Captions are encoded when they are used; the first <see cref="CsvDataset.LookedAtFirst"/> also at once, so that cut ones are known early.
+/// Captions are encoded when they are used; the first <see cref="PairDataset.LookedAtFirst"/> also at once, so that cut ones are known early.
 /// </summary>
 public sealed class BatchLoader : BatchSource
 {
     private const int SampledImages = 8;
 
-    private readonly CsvDataset _data;
+    private readonly PairDataset _data;
     private readonly ClipTokenizer _tokenizer;
     private readonly ConcurrentDictionary<int, SkippedImage> _undecodable = new();
     private readonly ConcurrentDictionary<int, bool> _cut = new(); // rows
@@ -24,7 +24,7 @@ public sealed class BatchLoader : BatchSource
     /// <summary>Checks the options and the first captions.</summary>
     /// <exception cref="ArgumentException">An option is out of range, or the batch is larger than the training data.</exception>
     /// <exception cref="InvalidDataException">Strict, and a caption does not fit the context.</exception>
-    public BatchLoader(CsvDataset data, ClipTokenizer tokenizer, LoaderOptions options)
+    public BatchLoader(PairDataset data, ClipTokenizer tokenizer, LoaderOptions options)
         : base(options)
     {
         _data = data;
@@ -36,7 +36,7 @@ public sealed class BatchLoader : BatchSource
                 $"The batch size {options.BatchSize} is larger than the {SampleCount} {(options.DrawCaptions ? "images" : "rows")} of '{data.Path}'; use at most {SampleCount}.");
         }
         var parallel = new ParallelOptions { MaxDegreeOfParallelism = Math.Max(1, options.Workers) };
-        Parallel.For(0, Math.Min(data.Rows.Count, CsvDataset.LookedAtFirst), parallel, () => new int[options.ContextLength], (row, _, ids) =>
+        Parallel.For(0, Math.Min(data.Rows.Count, PairDataset.LookedAtFirst), parallel, () => new int[options.ContextLength], (row, _, ids) =>
         {
             Encode(row, ids);
             return ids;
@@ -49,7 +49,7 @@ public sealed class BatchLoader : BatchSource
     {
         get
         {
-            string some = _data.Rows.Count > CsvDataset.LookedAtFirst ? $" of the first {CsvDataset.LookedAtFirst:N0}" : "";
+            string some = _data.Rows.Count > PairDataset.LookedAtFirst ? $" of the first {PairDataset.LookedAtFirst:N0}" : "";
             string cut = TruncatedCaptions == 0 ? "" : $" ({TruncatedCaptions:N0}{some} too long for the context and cut)";
             return $"{_data.Samples.Count:N0} images, {_data.Rows.Count:N0} captions{cut} from '{_data.Path}'";
         }
@@ -65,7 +65,7 @@ public sealed class BatchLoader : BatchSource
     public override IReadOnlyList<SkippedImage> Skipped => [.. _data.Skipped.Concat(_undecodable.Values).OrderBy(image => image.Line)];
 
     /// <inheritdoc/>
-    public override (int Width, int Height) TypicalSize() => MeanSize(_data.Samples.Take(SampledImages).Select(sample => Size(sample.Path)).Where(size => size.Width > 0));
+    public override (int Width, int Height) TypicalSize() => MeanSize(_data.Samples.Take(SampledImages).Select(sample => Size(sample.Image)).Where(size => size.Width > 0));
 
     /// <summary>Writes the ids of a row's caption: start, caption, end, zeros.</summary>
     public void CopyTokens(int row, Span<int> ids) => Encode(row, ids);
@@ -86,11 +86,11 @@ public sealed class BatchLoader : BatchSource
         if (_tokenizer.EncodeCaption(caption[..Encoding.UTF8.GetChars(bytes, caption)], ids)) _cut.TryAdd(row, true);
     }
 
-    private static (int Width, int Height) Size(string path)
+    private static (int Width, int Height) Size(ImagePlace place)
     {
         try
         {
-            var image = ImageDecoder.Decode(path);
+            var image = ImageDecoder.Decode(place);
             return (image.Width, image.Height);
         }
         catch (Exception e) when (e is IOException or InvalidDataException or UnauthorizedAccessException)
@@ -103,13 +103,13 @@ public sealed class BatchLoader : BatchSource
     {
         string caption = _data.CaptionOf(row);
         return new(
-            $"CSV '{_data.Path}', line {_data.LineOf(row)}: the caption has {_tokenizer.Encode(caption).Length} tokens, the context of {Options.ContextLength} holds {Options.ContextLength - 2}; shorten it or raise the context length.");
+            $"{_data.PlaceOf(row)}: the caption has {_tokenizer.Encode(caption).Length} tokens, the context of {Options.ContextLength} holds {Options.ContextLength - 2}; shorten it or raise the context length.");
     }
 
     private InvalidDataException NoImageLeft()
     {
         var first = Skipped[0];
-        return new($"No image of '{_data.Path}' can be used; the first, line {first.Line}: {first.Reason}");
+        return new($"No image of '{_data.Path}' can be used; the first, {first.Place}: {first.Reason}");
     }
 
     private sealed class EpochReader : IEpochReader
@@ -150,30 +150,28 @@ public sealed class BatchLoader : BatchSource
             var (data, options) = (_loader._data, _loader.Options);
             int image = options.DrawCaptions ? sample : data.SampleOf(sample);
             if (_loader._undecodable.ContainsKey(image)) return false;
-            string path = data.PathOf(image);
+            var place = data.ImageOf(image);
             (int Width, int Height) size;
             try
             {
                 long start = Stopwatch.GetTimestamp();
-                int length = buffers.Read(path);
-                data.RequireInside(path);
+                var file = buffers.Read(place);
                 _loader.CountReading(start);
                 start = Stopwatch.GetTimestamp();
-                size = ImageDecoder.Decode(buffers.File.AsSpan(0, length), path, buffers, batch.Reserve);
+                size = ImageDecoder.Decode(file, place.Name, buffers, batch.Reserve);
                 _loader.CountDecoding(start);
             }
             catch (Exception e) when (e is IOException or InvalidDataException or UnauthorizedAccessException)
             {
-                int line = data.LineOf(data.RowsOf(image)[0]);
-                if (options.Strict) throw new InvalidDataException($"CSV '{data.Path}', line {line}: {e.Message}", e);
-                _loader._undecodable.TryAdd(image, new SkippedImage(line, path, e.Message));
+                if (options.Strict) throw new InvalidDataException($"{data.PlaceOf(data.RowsOf(image)[0])}: {e.Message}", e);
+                _loader._undecodable.TryAdd(image, data.Skip(image, e.Message));
                 return false;
             }
             int row = sample;
             if (options.DrawCaptions)
             {
                 var rows = data.RowsOf(image);
-                row = rows[_loader.DrawCaption(rows.Length, _epoch, image)];
+                row = rows[_loader.DrawCaption(batch, rows.Count, _epoch, image)];
             }
             Span<int> ids = options.ContextLength <= 1024 ? stackalloc int[options.ContextLength] : new int[options.ContextLength];
             _loader.Encode(row, ids);

@@ -98,8 +98,8 @@ public abstract class BatchSource : IDisposable
         var (width, height) = size;
         if (Options.Training)
         {
-            var crop = Options.Crop.Draw(width, height, new Philox(Options.Seed, RandomPurpose.Crop, epoch, (uint)index));
-            batch.Add(width, height, crop, tokens, sample, row, Options.Augmentation.Draw(new Philox(Options.Seed, RandomPurpose.Pixels, epoch, (uint)index)));
+            var crop = Options.Crop.Draw(width, height, batch.Random.Begin(Options.Seed, RandomPurpose.Crop, epoch, (uint)index));
+            batch.Add(width, height, crop, tokens, sample, row, Options.Augmentation.Draw(batch.Random.Begin(Options.Seed, RandomPurpose.Pixels, epoch, (uint)index)));
         }
         else
         {
@@ -116,8 +116,8 @@ public abstract class BatchSource : IDisposable
     }
 
     /// <summary>Which of so many captions an image has in an epoch.</summary>
-    private protected int DrawCaption(int captions, uint epoch, int index) =>
-        Options.Training ? new Philox(Options.Seed, RandomPurpose.Caption, epoch, (uint)index).Below(captions) : 0;
+    private protected int DrawCaption(HostBatch batch, int captions, uint epoch, int index) =>
+        Options.Training ? batch.Random.Begin(Options.Seed, RandomPurpose.Caption, epoch, (uint)index).Below(captions) : 0;
 
     /// <summary>A size with the mean area of some images.</summary>
     private protected static (int Width, int Height) MeanSize(IEnumerable<(int Width, int Height)> sizes)

@@ -1,17 +1,6 @@
-using System.Collections;
 using System.Text;
 
 namespace ClipCuda.Data;
-
-/// <summary>One image of a data set, with where its captions are in <see cref="CsvDataset.Rows"/>.</summary>
-/// <param name="Path">The full path of the image file.</param>
-/// <param name="Rows">Indices into <see cref="CsvDataset.Rows"/>, at least one.</param>
-public sealed record CsvSample(string Path, IReadOnlyList<int> Rows);
-
-/// <summary>One row: an (image, caption) pair.</summary>
-/// <param name="Sample">Index into <see cref="CsvDataset.Samples"/>.</param>
-/// <param name="Line">The line of the CSV file on which the row starts, the header's being 1.</param>
-public sealed record CsvRow(int Sample, string Caption, int Line);
 
 /// <summary>How a CSV file is read.</summary>
 public sealed record CsvOptions
@@ -41,16 +30,13 @@ public sealed record CsvOptions
 /// <para>
 /// A row that cannot be used is left out and listed in <see cref="Skipped"/>: quotes or a number of fields that are wrong, no path, a path that
 /// leaves the image root (by itself, or by a symbolic link of the file system), a caption with a NUL or that is not UTF-8, an image that does not exist. Files are looked for at once only for the first
-/// <see cref="LookedAtFirst"/> images; another that is missing, or a link out of the root, is found when it is to be decoded.
+/// <see cref="PairDataset.LookedAtFirst"/> images; another that is missing, or a link out of the root, is found when it is read.
 /// </para>
-/// Texts are kept as UTF-8, a few bytes a row beside them; <see cref="Samples"/> and <see cref="Rows"/> are made when they are looked at.
+/// Texts are kept as UTF-8, a few bytes a row beside them.
 /// </summary>
-public sealed class CsvDataset
+public sealed class CsvDataset : PairDataset
 {
     public const string ImageColumn = "image_path", CaptionColumn = "caption";
-
-    /// <summary>Of how many images and captions everything is checked before anything is done.</summary>
-    public const int LookedAtFirst = 10_000;
 
     /// <summary>Texts of more bytes than that are not decoded on the stack.</summary>
     internal const int MostOnStack = 512;
@@ -58,37 +44,33 @@ public sealed class CsvDataset
     private readonly Utf8Table _paths, _captions;
     private readonly string _root;
     private readonly LinkGuard? _links;
-    private readonly int[] _placeOfPath, _sampleOfRow, _lineOfRow, _firstRow, _rowsBySample;
+    private readonly List<int>? _pathOfSample; // null: the paths' numbers are the samples'
+    private readonly List<int> _sampleOfRow, _lineOfRow;
+    private readonly int[] _firstRow, _rowsBySample;
 
-    private CsvDataset(string path, string imageRoot, Utf8Table paths, int[] placeOfPath, Utf8Table captions, int[] sampleOfRow, int[] lineOfRow, IReadOnlyList<SkippedImage> skipped, LinkGuard? links)
+    private CsvDataset(string path, string imageRoot, Utf8Table paths, List<int>? pathOfSample, Utf8Table captions, List<int> sampleOfRow, List<int> lineOfRow, IReadOnlyList<SkippedImage> skipped, LinkGuard? links)
+        : base(path, pathOfSample?.Count ?? paths.Count, sampleOfRow.Count)
     {
-        (Path, ImageRoot, Skipped, _links) = (path, imageRoot, skipped, links);
+        (ImageRoot, Skipped, _links) = (imageRoot, skipped, links);
         _root = System.IO.Path.GetFullPath(imageRoot);
-        (_paths, _placeOfPath, _captions, _sampleOfRow, _lineOfRow) = (paths, placeOfPath, captions, sampleOfRow, lineOfRow);
-        // Rows sorted by sample, in the order of the file within one (a counting sort).
-        _firstRow = new int[placeOfPath.Length + 1];
-        foreach (int sample in sampleOfRow) _firstRow[sample + 1]++;
-        for (int i = 0; i < placeOfPath.Length; i++) _firstRow[i + 1] += _firstRow[i];
-        _rowsBySample = new int[sampleOfRow.Length];
-        int[] next = _firstRow[..^1];
-        for (int row = 0; row < sampleOfRow.Length; row++) _rowsBySample[next[sampleOfRow[row]]++] = row;
-        Samples = new View<CsvSample>(placeOfPath.Length, sample => new CsvSample(PathOf(sample), new ArraySegment<int>(_rowsBySample, _firstRow[sample], _firstRow[sample + 1] - _firstRow[sample])));
-        Rows = new View<CsvRow>(sampleOfRow.Length, row => new CsvRow(SampleOf(row), CaptionOf(row), LineOf(row)));
+        (_paths, _pathOfSample, _captions, _sampleOfRow, _lineOfRow) = (paths, pathOfSample, captions, sampleOfRow, lineOfRow);
+        // Rows sorted by sample, in the order of the file within one: a counting sort, in which the place of the next row of a sample moves from the
+        // sample's first place to the next sample's.
+        int[] next = new int[Samples.Count + 2];
+        foreach (int sample in sampleOfRow) next[sample + 2]++;
+        for (int i = 2; i < next.Length; i++) next[i] += next[i - 1];
+        _rowsBySample = GC.AllocateUninitializedArray<int>(sampleOfRow.Count);
+        for (int row = 0; row < sampleOfRow.Count; row++) _rowsBySample[next[sampleOfRow[row] + 1]++] = row;
+        _firstRow = next;
     }
-
-    /// <summary>The CSV file, as it was named to <see cref="Load(string, CsvOptions)"/>.</summary>
-    public string Path { get; }
 
     public string ImageRoot { get; }
 
-    /// <summary>The distinct images, in order of first appearance.</summary>
-    public IReadOnlyList<CsvSample> Samples { get; }
-
-    /// <summary>The pairs of images and captions, in the order of the file.</summary>
-    public IReadOnlyList<CsvRow> Rows { get; }
-
     /// <summary>The rows that cannot be used, and the images that do not exist, once each.</summary>
-    public IReadOnlyList<SkippedImage> Skipped { get; }
+    public override IReadOnlyList<SkippedImage> Skipped { get; }
+
+    /// <inheritdoc/>
+    public override string PlaceOf(int row) => $"CSV '{Path}', line {LineOf(row)}";
 
     /// <summary>Reads a data set with a comma between its fields.</summary>
     /// <inheritdoc cref="Load(string, CsvOptions)"/>
@@ -107,50 +89,32 @@ public sealed class CsvDataset
         return new CsvDatasetReader(csvPath, imageRoot, options).Read();
     }
 
-    internal static CsvDataset Create(string path, string imageRoot, Utf8Table paths, int[] placeOfPath, Utf8Table captions, int[] sampleOfRow, int[] lineOfRow, IReadOnlyList<SkippedImage> skipped, LinkGuard? links) =>
-        new(path, imageRoot, paths, placeOfPath, captions, sampleOfRow, lineOfRow, skipped, links);
+    internal static CsvDataset Create(string path, string imageRoot, Utf8Table paths, List<int>? pathOfSample, Utf8Table captions, List<int> sampleOfRow, List<int> lineOfRow, IReadOnlyList<SkippedImage> skipped, LinkGuard? links) =>
+        new(path, imageRoot, paths, pathOfSample, captions, sampleOfRow, lineOfRow, skipped, links);
 
-    internal string PathOf(int sample)
+    /// <inheritdoc/>
+    internal override ImagePlace ImageOf(int sample) => ImagePlace.OfFile(PathOf(sample)) with { Within = _links };
+
+    private string PathOf(int sample)
     {
-        var bytes = _paths[_placeOfPath[sample]];
+        var bytes = _paths[_pathOfSample is null ? sample : _pathOfSample[sample]];
         Span<char> path = bytes.Length <= MostOnStack ? stackalloc char[bytes.Length] : new char[bytes.Length];
         path = path[..Encoding.UTF8.GetChars(bytes, path)];
         return System.IO.Path.GetFullPath(System.IO.Path.IsPathRooted(path) ? new string(path) : System.IO.Path.Join(_root, path));
     }
 
-    /// <summary>Demands that an image, which exists, lies below the image root once links are followed; unless those outside are taken too.</summary>
-    /// <exception cref="InvalidDataException">It does not.</exception>
-    /// <exception cref="IOException">It cannot be told.</exception>
-    internal void RequireInside(string image)
-    {
-        if (_links is not null && !_links.IsInside(image)) throw new InvalidDataException(LinksOutside(image, _root));
-    }
+    /// <inheritdoc/>
+    internal override ArraySegment<int> RowsOf(int sample) => new(_rowsBySample, _firstRow[sample], _firstRow[sample + 1] - _firstRow[sample]);
 
-    internal static string LinksOutside(string image, string root) =>
-        $"Image '{image}' is, or lies behind, a symbolic link that leads out of the image root '{root}'; name the folder that holds it with --img-root, or take it with --allow-outside.";
+    /// <inheritdoc/>
+    internal override int SampleOf(int row) => _sampleOfRow[row];
 
-    internal ReadOnlySpan<int> RowsOf(int sample) => _rowsBySample.AsSpan(_firstRow[sample], _firstRow[sample + 1] - _firstRow[sample]);
+    /// <inheritdoc/>
+    internal override int LineOf(int row) => _lineOfRow[row];
 
-    internal int SampleOf(int row) => _sampleOfRow[row];
+    /// <inheritdoc/>
+    internal override ReadOnlySpan<byte> CaptionBytesOf(int row) => _captions[row];
 
-    internal string CaptionOf(int row) => _captions.Text(row);
-
-    /// <summary>The same as UTF-8.</summary>
-    internal ReadOnlySpan<byte> CaptionBytesOf(int row) => _captions[row];
-
-    internal int LineOf(int row) => _lineOfRow[row];
-
-    private sealed class View<T>(int count, Func<int, T> at) : IReadOnlyList<T>
-    {
-        public int Count => count;
-
-        public T this[int index] => index >= 0 && index < count ? at(index) : throw new ArgumentOutOfRangeException(nameof(index));
-
-        public IEnumerator<T> GetEnumerator()
-        {
-            for (int i = 0; i < count; i++) yield return at(i);
-        }
-
-        IEnumerator IEnumerable.GetEnumerator() => GetEnumerator();
-    }
+    /// <inheritdoc/>
+    internal override SkippedImage Skip(int sample, string reason) => new(LineOf(RowsOf(sample)[0]), PathOf(sample), reason);
 }

@@ -6,19 +6,18 @@ using CsvHelper;
 namespace ClipCuda.Data;
 
 /// <summary>
-/// Reads a CSV file into a <see cref="CsvDataset"/>, field by field as UTF-8 bytes, some thousand rows at a time: nearly always all of them are as
-/// they should be, which one look says, and only otherwise is each looked at. While CsvHelper parses the next ones, another thread takes them into
-/// the data set. So a million rows take little longer than CsvHelper alone does for them.
+/// Reads a CSV file into a <see cref="CsvDataset"/>, field by field as UTF-8 bytes, some hundred rows at a time: nearly always all of them are as
+/// they should be, which one look says, and only otherwise is each looked at. One thread goes through the rows: to hand them over to a second one costs
+/// what that one saves. Others make the memory that texts stay in (<see cref="Utf8Block.MakeAhead"/>) and look at the first files.
 /// </summary>
 internal sealed class CsvDatasetReader(string csvPath, string imageRoot, CsvOptions options)
 {
-    private const int Missing = -1, BytesARow = 64;
+    private const int BytesARow = 64;
 
     private readonly string _root = Path.GetFullPath(imageRoot);
     private readonly LinkGuard? _links = options.AllowOutside ? null : new LinkGuard(imageRoot);
-    private readonly List<SkippedImage> _malformed = [], _unusable = []; // the one is the parsing thread's, the other the taking one's
-    private CsvRowBatch _filling = new(), _taken = new();
-    private Task _taking = Task.CompletedTask;
+    private readonly List<SkippedImage> _skipped = [];
+    private readonly CsvRowBatch _batch = new();
     private Rows _rows = new(0);
     private int _missingImages;
 
@@ -40,9 +39,9 @@ internal sealed class CsvDatasetReader(string csvPath, string imageRoot, CsvOpti
         {
             throw new InvalidDataException($"CSV '{csvPath}': {e.Message.TrimEnd('.')}.", e);
         }
-        SkippedImage[] skipped = [.. _malformed.Concat(_unusable).OrderBy(skipped => skipped.Line)];
+        SkippedImage[] skipped = [.. _skipped.OrderBy(skipped => skipped.Line)];
         if (_rows.Lines.Count == 0) throw NothingToUse(skipped);
-        return CsvDataset.Create(csvPath, imageRoot, _rows.Paths, [.. _rows.PathOfSample], _rows.Captions, [.. _rows.Samples], [.. _rows.Lines], skipped, _links);
+        return CsvDataset.Create(csvPath, imageRoot, _rows.Paths, _rows.PathOfSample, _rows.Captions, _rows.Samples, _rows.Lines, skipped, _links);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
@@ -55,47 +54,41 @@ internal sealed class CsvDatasetReader(string csvPath, string imageRoot, CsvOpti
         _rows = new Rows((int)Math.Min(int.MaxValue, new FileInfo(csvPath).Length / BytesARow));
         while (csv.Read())
         {
-            _filling.Add(csv.GetSpan(image).Trim(" \t"u8), csv.GetSpan(caption), (int)csv.LineNumber);
-            if (_filling.IsFull) BeginTaking();
+            ReadOnlySpan<byte> path = Trimmed(csv.GetSpan(image)), text = csv.GetSpan(caption);
+            if (_batch.TryAdd(path, text, (int)csv.LineNumber)) continue;
+            Take();
+            _batch.Begin(path, text);
+            _batch.TryAdd(path, text, (int)csv.LineNumber);
         }
-        TakeAll();
+        Take();
     }
 
-    /// <summary>Hands the batch over, once the one before it has been taken. Throws what was wrong with that one.</summary>
-    private void BeginTaking()
-    {
-        _taking.GetAwaiter().GetResult();
-        (_filling, _taken) = (_taken, _filling);
-        _taking = Task.Run(() => Take(_taken));
-    }
-
-    private void TakeAll()
-    {
-        BeginTaking();
-        _taking.GetAwaiter().GetResult();
-    }
+    private static ReadOnlySpan<byte> Trimmed(ReadOnlySpan<byte> field) => field.IsEmpty || field[0] > ' ' && field[^1] > ' ' ? field : field.Trim(" \t"u8);
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)] // a file is opened once: there is no time to become warm
-    private void Take(CsvRowBatch batch)
+    private void Take()
     {
+        if (_batch.Count == 0) return;
+        var batch = _batch;
         bool plain = batch.IsPlain;
-        var hashes = batch.PathHashes();
+        var hashes = _rows.Index.IsHashed ? batch.PathHashes() : [];
         _rows.Index.Fetch(hashes);
+        var files = plain && _rows.Paths.Count < PairDataset.LookedAtFirst ? LookedAt(batch) : [];
         for (int i = 0; i < batch.Count; i++)
         {
-            ReadOnlySpan<byte> path = batch.Path(i), caption = batch.Caption(i);
+            var (pathPlace, captionPlace) = (batch.Path(i), batch.Caption(i));
+            ReadOnlySpan<byte> path = batch.Paths.Bytes.AsSpan(pathPlace);
             int line = batch.Line(i);
             bool isPlainPath = plain || CsvRowBatch.IsPlainPath(path);
-            if (!plain && Unusable(path, caption, isPlainPath) is { } reason)
+            if (!plain && Unusable(path, batch.Captions.Bytes.AsSpan(captionPlace), isPlainPath) is { } reason)
             {
-                Skip(_unusable, line, Encoding.UTF8.GetString(path), reason);
+                Skip(line, Encoding.UTF8.GetString(path), reason);
                 continue;
             }
-            var (seen, isNew) = isPlainPath ? _rows.Index.Find(path, hashes[i]) : FindOdd(path);
-            if (isNew) _rows.SampleOfPath.Add(AddImage(seen, line));
-            if (_rows.SampleOfPath[seen] is var sample && sample != Missing) _rows.Add(sample, caption, line);
+            var (seen, isNew) = isPlainPath ? _rows.Index.Find(batch.Paths, pathPlace, hashes.IsEmpty ? null : hashes[i]) : FindOdd(path);
+            if (isNew) _rows.AddPath(CanBeRead(seen, line, files.Length > 0 ? files[i] : null));
+            if (_rows.SampleOf(seen) is var sample && sample != Rows.Missing) _rows.Add(sample, batch.Captions, captionPlace, line);
         }
-        batch.Clear();
     }
 
     private int Column(string[] headers, string name)
@@ -130,36 +123,46 @@ internal sealed class CsvDatasetReader(string csvPath, string imageRoot, CsvOpti
     private (int Index, bool IsNew) FindOdd(ReadOnlySpan<byte> path)
     {
         string full = Full(path);
-        byte[] shortest = Encoding.UTF8.GetBytes(IsInside(full) ? Path.GetRelativePath(_root, full).Replace('\\', '/') : full);
-        return _rows.Index.Find(shortest, Utf8Index.Hash(shortest));
+        return _rows.Index.Find(Encoding.UTF8.GetBytes(IsInside(full) ? Path.GetRelativePath(_root, full).Replace('\\', '/') : full));
     }
 
-    /// <summary>The new image's sample, or that it is missing.</summary>
-    private int AddImage(int seen, int line)
+    /// <summary>The files of plain rows, which keep what the system says of them, asked on all cores; none for a row of the same image as the one before.</summary>
+    private FileInfo?[] LookedAt(CsvRowBatch batch)
     {
-        if (seen < CsvDataset.LookedAtFirst)
+        var files = new FileInfo?[batch.Count];
+        Parallel.For(0, files.Length, i =>
         {
-            string path = Full(_rows.Paths[seen]);
-            if (!File.Exists(path))
-            {
-                if (options.Strict) throw new FileNotFoundException($"CSV '{csvPath}', line {line}: image '{path}' does not exist; check the image root, or remove the row.", path);
-                _unusable.Add(new SkippedImage(line, path, $"Image '{path}' does not exist."));
-                _missingImages++;
-                return Missing;
-            }
-            if (_links?.IsInside(path) == false)
-            {
-                Skip(_unusable, line, path, CsvDataset.LinksOutside(path, _root));
-                return Missing;
-            }
+            var path = batch.Paths.Bytes.AsSpan(batch.Path(i));
+            if (i > 0 && path.SequenceEqual(batch.Paths.Bytes.AsSpan(batch.Path(i - 1)))) return;
+            var file = new FileInfo(Path.Combine(_root, Encoding.UTF8.GetString(path)));
+            file.Refresh();
+            files[i] = file;
+        });
+        return files;
+    }
+
+    /// <summary>Whether a new image exists where it may, as far as that is looked at now.</summary>
+    /// <param name="file">If it was looked at already.</param>
+    private bool CanBeRead(int seen, int line, FileInfo? file)
+    {
+        if (seen >= PairDataset.LookedAtFirst) return true;
+        file ??= new FileInfo(Path.Combine(_root, _rows.Paths.Text(seen)));
+        string path = file.FullName;
+        if (!file.Exists)
+        {
+            if (options.Strict) throw new FileNotFoundException($"CSV '{csvPath}', line {line}: image '{path}' does not exist; check the image root, or remove the row.", path);
+            _skipped.Add(new SkippedImage(line, path, $"Image '{path}' does not exist."));
+            _missingImages++;
+            return false;
         }
-        _rows.PathOfSample.Add(seen);
-        return _rows.PathOfSample.Count - 1;
+        if (_links?.IsInside(path, isLink: file.Attributes.HasFlag(FileAttributes.ReparsePoint)) != false) return true;
+        Skip(line, path, _links.Outside(path));
+        return false;
     }
 
     private void SkipMalformed(CsvMalformedRecord record)
     {
-        if (options.Strict) TakeAll(); // the first line that is wrong is the one that is named
+        if (options.Strict) Take(); // the first line that is wrong is the one that is named
         string reason = record.Reason switch
         {
             CsvMalformedReason.UnterminatedQuote => throw new InvalidDataException($"CSV '{csvPath}', line {record.LineNumber}: a quoted field is never closed; double the quotes inside of values."),
@@ -168,13 +171,13 @@ internal sealed class CsvDatasetReader(string csvPath, string imageRoot, CsvOpti
             CsvMalformedReason.TextAfterClosingQuote => "It has text after the closing quote of a field; double the quotes inside of values",
             _ => $"It is malformed ({record.Reason})",
         };
-        Skip(_malformed, (int)record.LineNumber, "", reason + ".");
+        Skip((int)record.LineNumber, "", reason + ".");
     }
 
-    private void Skip(List<SkippedImage> skipped, int line, string path, string reason)
+    private void Skip(int line, string path, string reason)
     {
         if (options.Strict) throw new InvalidDataException($"CSV '{csvPath}', line {line}: {reason}");
-        skipped.Add(new SkippedImage(line, path, reason));
+        _skipped.Add(new SkippedImage(line, path, reason));
     }
 
     private Exception NothingToUse(SkippedImage[] skipped)
@@ -192,16 +195,18 @@ internal sealed class CsvDatasetReader(string csvPath, string imageRoot, CsvOpti
     /// <param name="expected">About how many there will be.</param>
     private sealed class Rows(int expected)
     {
+        public const int Missing = -1;
+
+        private List<int>? _sampleOfPath; // null: each path is the sample with its number
+
         public Utf8Table Paths { get; } = new(expected);
 
         public Utf8Table Captions { get; } = new(expected);
 
         public Utf8Index Index => field ??= new(Paths, expected);
 
-        /// <summary>Of each path of <see cref="Paths"/>, or <see cref="Missing"/>.</summary>
-        public List<int> SampleOfPath { get; } = new(expected);
-
-        public List<int> PathOfSample { get; } = new(expected);
+        /// <summary>Of each sample its path of <see cref="Paths"/>; null: the one with the same number, because no image is missing.</summary>
+        public List<int>? PathOfSample { get; private set; }
 
         /// <summary>Of each row.</summary>
         public List<int> Samples { get; } = new(expected);
@@ -209,11 +214,27 @@ internal sealed class CsvDatasetReader(string csvPath, string imageRoot, CsvOpti
         /// <summary>Of each row.</summary>
         public List<int> Lines { get; } = new(expected);
 
-        public void Add(int sample, ReadOnlySpan<byte> caption, int line)
+        /// <summary>The sample of a path, or <see cref="Missing"/>.</summary>
+        public int SampleOf(int path) => _sampleOfPath is null ? path : _sampleOfPath[path];
+
+        /// <summary>Makes the path that came last a sample, unless its image cannot be read.</summary>
+        public void AddPath(bool canBeRead)
+        {
+            if (_sampleOfPath is null || PathOfSample is null)
+            {
+                if (canBeRead) return;
+                _sampleOfPath = [.. Enumerable.Range(0, Paths.Count - 1)];
+                PathOfSample = [.. _sampleOfPath];
+            }
+            _sampleOfPath.Add(canBeRead ? PathOfSample.Count : Missing);
+            if (canBeRead) PathOfSample.Add(Paths.Count - 1);
+        }
+
+        public void Add(int sample, Utf8Block block, Range caption, int line)
         {
             Samples.Add(sample);
             Lines.Add(line);
-            Captions.Add(caption);
+            Captions.Add(block, caption);
         }
     }
 }

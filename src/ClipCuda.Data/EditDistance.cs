@@ -3,6 +3,9 @@ namespace ClipCuda.Data;
 /// <summary>How far a word that nobody knows is from those that are known.</summary>
 public static class EditDistance
 {
+    /// <summary>The known name that takes the fewest such changes; of several the first by alphabet.</summary>
+    public static string Nearest(string name, IEnumerable<string> known) => known.MinBy(other => (Between(name, other), other))!;
+
     /// <summary>The fewest letters that have to be put in, left out or exchanged to make one text of the other (Levenshtein 1965).</summary>
     public static int Between(string a, string b)
     {

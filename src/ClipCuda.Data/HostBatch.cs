@@ -42,11 +42,14 @@ public sealed class HostBatch : IDisposable
     /// <summary>Count · context ids: start, caption, end, zeros.</summary>
     public ReadOnlySpan<int> Tokens => _tokens.AsSpan(0, Count * _contextLength);
 
-    /// <summary>For each sample its image: an index into <see cref="CsvDataset.Samples"/>, or a number that the source gives it and that stays the same.</summary>
+    /// <summary>For each sample its image: an index into <see cref="PairDataset.Samples"/>, or a number that the source gives it and that stays the same.</summary>
     public ReadOnlySpan<int> SampleIndices => _samples.AsSpan(0, Count);
 
-    /// <summary>For each sample its pair of image and caption: an index into <see cref="CsvDataset.Rows"/>; of other sources, its position in the epoch.</summary>
+    /// <summary>For each sample its pair of image and caption: an index into <see cref="PairDataset.Rows"/>; of other sources, its position in the epoch.</summary>
     public ReadOnlySpan<int> RowIndices => _rows.AsSpan(0, Count);
+
+    /// <summary>What is drawn for its samples; it is begun anew for each.</summary>
+    internal Philox Random { get; } = new(0, default);
 
     /// <summary>Gives room for the next image's pixels; they count from <see cref="Add"/> on.</summary>
     internal RgbMemory Reserve { get; }

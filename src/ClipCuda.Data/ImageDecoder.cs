@@ -20,19 +20,18 @@ public static class ImageDecoder
 
     /// <exception cref="FileNotFoundException">There is no such file.</exception>
     /// <exception cref="InvalidDataException">It is not an image of a known format, is damaged, cut short or too large.</exception>
-    public static RgbImage Decode(string path)
+    public static RgbImage Decode(string path) => Decode(ImagePlace.OfFile(path));
+
+    /// <inheritdoc cref="Decode(string)"/>
+    public static RgbImage Decode(ImagePlace image)
     {
         byte[] pixels = [];
-        var (width, height) = Decode(path, new DecoderBuffers(), bytes => pixels = new byte[bytes]);
+        var (width, height) = Decode(image, new DecoderBuffers(), bytes => pixels = new byte[bytes]);
         return new RgbImage(pixels, width, height);
     }
 
     /// <summary>Decodes into memory that the caller provides once the number of bytes is known (width · height · 3).</summary>
-    internal static (int Width, int Height) Decode(string path, DecoderBuffers buffers, RgbMemory memory)
-    {
-        int length = buffers.Read(path);
-        return Decode(buffers.File.AsSpan(0, length), path, buffers, memory);
-    }
+    internal static (int Width, int Height) Decode(ImagePlace image, DecoderBuffers buffers, RgbMemory memory) => Decode(buffers.Read(image), image.Name, buffers, memory);
 
     /// <summary>Decodes the bytes of an image file.</summary>
     /// <param name="path">What an error calls the image.</param>
@@ -110,9 +109,7 @@ internal delegate Span<byte> RgbMemory(int bytes);
 /// <summary>The file's bytes and the RGBA pixels of one decoding thread, kept from image to image.</summary>
 internal sealed class DecoderBuffers
 {
-    private byte[] _rgba = [];
-
-    public byte[] File { get; private set; } = [];
+    private byte[] _file = [], _rgba = [];
 
     public Span<byte> Rgba(int bytes)
     {
@@ -120,21 +117,24 @@ internal sealed class DecoderBuffers
         return _rgba.AsSpan(0, bytes);
     }
 
-    /// <summary>Reads a file into <see cref="File"/> and returns its length.</summary>
-    public int Read(string path)
+    /// <summary>The bytes of an image file, until the next is read.</summary>
+    /// <exception cref="FileNotFoundException">There is no such file.</exception>
+    /// <exception cref="InvalidDataException">It is too large, became shorter, or is a link out of the folder that it must lie in.</exception>
+    public ReadOnlySpan<byte> Read(ImagePlace image)
     {
-        if (!System.IO.File.Exists(path)) throw new FileNotFoundException($"Image '{path}' does not exist.", path);
-        using var file = System.IO.File.OpenHandle(path, options: FileOptions.SequentialScan);
-        long length = RandomAccess.GetLength(file);
-        if (length > Array.MaxLength) throw new InvalidDataException($"'{path}' is {length:N0} bytes, too large for an image.");
-        if (File.Length < length) File = GC.AllocateUninitializedArray<byte>((int)length);
-        int read = 0;
-        while (read < length)
+        if (!File.Exists(image.File)) throw new FileNotFoundException($"Image '{image.Name}' does not exist.", image.File);
+        image.Within?.RequireInside(image.File);
+        using var file = File.OpenHandle(image.File, options: FileOptions.SequentialScan);
+        long length = image.Length ?? RandomAccess.GetLength(file);
+        if (length > Array.MaxLength) throw new InvalidDataException($"'{image.Name}' is {length:N0} bytes, too large for an image.");
+        if (_file.Length < length) _file = GC.AllocateUninitializedArray<byte>((int)length);
+        var bytes = _file.AsSpan(0, (int)length);
+        for (int read = 0; read < bytes.Length;)
         {
-            int count = RandomAccess.Read(file, File.AsSpan(read, (int)length - read), read);
-            if (count == 0) throw new InvalidDataException($"'{path}' became shorter while it was read.");
+            int count = RandomAccess.Read(file, bytes[read..], image.Offset + read);
+            if (count == 0) throw new InvalidDataException($"'{image.File}' became shorter while it was read.");
             read += count;
         }
-        return read;
+        return bytes;
     }
 }

@@ -11,20 +11,37 @@ internal sealed class LinkGuard
     /// <summary>So many links in a row are taken for a circle, as Linux does.</summary>
     private const int MostLinks = 40;
 
-    private readonly string _root;
+    private readonly string _name, _root;
     private readonly ConcurrentDictionary<string, bool> _folders = new(StringComparer.Ordinal);
     private readonly ConcurrentDictionary<string, bool>.AlternateLookup<ReadOnlySpan<char>> _foldersBySpan;
 
     /// <param name="root">An existing folder; it may be a link itself.</param>
     public LinkGuard(string root)
     {
-        _root = RealPath(Path.GetFullPath(root));
+        _name = Path.GetFullPath(root);
+        _root = RealPath(_name);
         _foldersBySpan = _folders.GetAlternateLookup<ReadOnlySpan<char>>();
     }
 
     /// <param name="path">The full path of an existing file.</param>
     /// <exception cref="IOException">Links lead in a circle, or a folder cannot be looked at.</exception>
-    public bool IsInside(string path) => IsFolderInside(Path.GetDirectoryName(path.AsSpan())) && (File.ResolveLinkTarget(path, returnFinalTarget: false) is null || IsBelow(RealPath(path)));
+    public bool IsInside(string path) => IsInside(path, File.ResolveLinkTarget(path, returnFinalTarget: false) is not null);
+
+    /// <inheritdoc cref="IsInside(string)"/>
+    /// <param name="isLink">Whether the file itself is a link.</param>
+    public bool IsInside(string path, bool isLink) => IsFolderInside(Path.GetDirectoryName(path.AsSpan())) && (!isLink || IsBelow(RealPath(path)));
+
+    /// <summary>Demands that an existing file lies below the root once links are followed.</summary>
+    /// <exception cref="InvalidDataException">It does not.</exception>
+    /// <exception cref="IOException">It cannot be told.</exception>
+    public void RequireInside(string path)
+    {
+        if (!IsInside(path)) throw new InvalidDataException(Outside(path));
+    }
+
+    /// <summary>What is wrong with a file that is not inside.</summary>
+    public string Outside(string path) =>
+        $"Image '{path}' is, or lies behind, a symbolic link that leads out of the image root '{_name}'; name the folder that holds it with --img-root, or take it with --allow-outside.";
 
     private bool IsFolderInside(ReadOnlySpan<char> folder)
     {

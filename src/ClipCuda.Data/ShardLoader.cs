@@ -146,13 +146,13 @@ public sealed class ShardLoader : BatchSource
         private bool TryAdd(HostBatch batch, ShardTurn turn, int position, DecoderBuffers buffers)
         {
             var sample = turn.Sample;
-            string key = $"{sample.Shard}/{sample.Image.Name}";
+            string key = sample.ImagePlace.Name;
             if (loader._undecodable.ContainsKey(key)) return false;
             (int Width, int Height) size;
             try
             {
                 long start = Stopwatch.GetTimestamp();
-                byte[] bytes = sample.Load();
+                ReadOnlySpan<byte> bytes = sample.Bytes is { } read ? read : buffers.Read(sample.ImagePlace);
                 loader.CountReading(start);
                 start = Stopwatch.GetTimestamp();
                 size = ImageDecoder.Decode(bytes, key, buffers, batch.Reserve);
@@ -160,11 +160,11 @@ public sealed class ShardLoader : BatchSource
             }
             catch (Exception e) when (e is IOException or InvalidDataException or UnauthorizedAccessException)
             {
-                loader.Skip(new SkippedImage(sample.Image.Number, key, e.Message) { Place = $"entry {sample.Image.Number} of '{Path.GetFileName(sample.Shard)}'" });
+                loader.Skip(sample.Skip(e.Message));
                 loader._undecodable.TryAdd(key, true);
                 return false;
             }
-            int caption = turn.Caption >= 0 ? turn.Caption : loader.DrawCaption(sample.Captions.Count, epoch, position);
+            int caption = turn.Caption >= 0 ? turn.Caption : loader.DrawCaption(batch, sample.Captions.Count, epoch, position);
             int[] ids = new int[loader.Options.ContextLength];
             if (loader._tokenizer.EncodeCaption(sample.Captions[caption], ids))
             {

@@ -10,6 +10,9 @@ public static class ShardNames
 {
     private const int MostShards = 1_000_000;
 
+    /// <summary>Whether a name is that of tar shards, as opposed to a CSV file or a folder.</summary>
+    public static bool IsShards(string name) => name.TrimEnd('}').EndsWith(".tar", StringComparison.OrdinalIgnoreCase);
+
     /// <summary>The names that a pattern stands for, in order.</summary>
     /// <exception cref="ArgumentException">A brace is not closed, a range is none, or there are too many names.</exception>
     public static IReadOnlyList<string> Expand(string pattern)

@@ -22,20 +22,15 @@ internal sealed class ShardSample
     /// <summary>The image file's bytes; null if they were passed over.</summary>
     public byte[]? Bytes { get; init; }
 
-    /// <summary>The bytes, read from the shard if they were passed over.</summary>
-    public byte[] Load()
-    {
-        if (Bytes is not null) return Bytes;
-        byte[] bytes = new byte[Image.Length];
-        using var shard = File.OpenHandle(Shard);
-        for (int read = 0; read < bytes.Length;)
-        {
-            int count = RandomAccess.Read(shard, bytes.AsSpan(read), Image.Offset + read);
-            if (count == 0) throw new InvalidDataException($"Shard '{Shard}' became shorter while it was read.");
-            read += count;
-        }
-        return bytes;
-    }
+    /// <summary>Where they can be read.</summary>
+    public ImagePlace ImagePlace => new($"{Shard}/{Image.Name}", Shard, Image.Offset, Image.Length);
+
+    /// <summary>Where it stands, for people.</summary>
+    public string Place => PlaceOf(Image.Number, Shard);
+
+    public SkippedImage Skip(string reason) => new(Image.Number, ImagePlace.Name, reason) { Place = Place };
+
+    public static string PlaceOf(int entry, string shard) => $"entry {entry} of '{Path.GetFileName(shard)}'";
 }
 
 /// <summary>
@@ -46,11 +41,17 @@ internal sealed class ShardSample
 /// the samples before that are used.
 /// </summary>
 /// <param name="report">Told what is skipped.</param>
-internal sealed class ShardReader(string path, Action<SkippedImage> report)
+/// <param name="label">
+/// Null: captions. Else a sample's class takes their place: the text of the file with that ending (<c>cls</c>), or the text or number under that key
+/// in <c>.json</c>.
+/// </param>
+internal sealed class ShardReader(string path, Action<SkippedImage> report, string? label = null)
 {
     private const int MostTextBytes = 1 << 20, BlockBytes = 512, BufferBytes = 1 << 20;
 
     private static readonly UTF8Encoding Utf8 = new(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true);
+
+    private readonly string _textExtension = label is null ? ".txt" : $".{label.ToLowerInvariant()}";
 
     /// <summary>Reads the samples; after the first call of <paramref name="withImages"/> that says so, with their images' bytes.</summary>
     public IEnumerable<ShardSample> Read(Func<bool> withImages)
@@ -123,10 +124,10 @@ internal sealed class ShardReader(string path, Action<SkippedImage> report)
 
     private void Take(Parts parts, TarEntry entry, string name, string extension, int number, bool withImage)
     {
-        if (extension is ".txt" or ".json")
+        if (extension == ".json" || extension == _textExtension)
         {
             if (entry.Length > MostTextBytes) parts.Problem ??= $"Entry '{name}' has {entry.Length:N0} bytes of text; shorten it to {MostTextBytes:N0}.";
-            else if (extension == ".txt") parts.Text = Bytes(entry);
+            else if (extension == _textExtension) parts.Text = Bytes(entry);
             else parts.Json = Bytes(entry);
         }
         else if (parts.Image is null && ImageFiles.Extensions.Contains(extension))
@@ -154,21 +155,22 @@ internal sealed class ShardReader(string path, Action<SkippedImage> report)
         return null;
     }
 
-    /// <summary>The captions; none if there is a problem with them, which is kept.</summary>
-    private static List<string> Captions(Parts parts)
+    /// <summary>The captions, or the label; none if there is a problem with them, which is kept.</summary>
+    private List<string> Captions(Parts parts)
     {
         List<string> captions = [];
         try
         {
             using var json = parts.Json is null ? null : JsonDocument.Parse(parts.Json);
-            if (json is not null && json.RootElement.ValueKind == JsonValueKind.Object && json.RootElement.TryGetProperty("captions", out var several))
+            JsonElement? Value(string key) => json is not null && json.RootElement.ValueKind == JsonValueKind.Object && json.RootElement.TryGetProperty(key, out var value) ? value : null;
+            if (label is null && Value("captions") is { } several)
                 captions.AddRange(several.EnumerateArray().Select(caption => caption.GetString() ?? throw new InvalidOperationException("a caption is null")));
             else if (parts.Text is not null)
-                captions.Add(Utf8.GetString(parts.Text).TrimEnd('\r', '\n'));
-            else if (json is not null && json.RootElement.ValueKind == JsonValueKind.Object && json.RootElement.TryGetProperty("caption", out var one))
-                captions.Add(one.GetString() ?? throw new InvalidOperationException("the caption is null"));
-            if (captions.Count == 0) parts.Problem = $"Sample '{parts.Key}' has no caption (.txt, or .json with caption or captions).";
-            else if (captions.Any(caption => caption.Contains('\0'))) parts.Problem = $"A caption of sample '{parts.Key}' holds a NUL; remove it.";
+                captions.Add(label is null ? Utf8.GetString(parts.Text).TrimEnd('\r', '\n') : Utf8.GetString(parts.Text).Trim());
+            else if (Value(label ?? "caption") is { } one)
+                captions.Add((label is not null && one.ValueKind == JsonValueKind.Number ? one.GetRawText() : one.GetString()) ?? throw new InvalidOperationException($"the {What} is null"));
+            if (captions.Count == 0) parts.Problem = label is null ? $"Sample '{parts.Key}' has no caption (.txt, or .json with caption or captions)." : $"Sample '{parts.Key}' has no label ({_textExtension}, or .json with {label}).";
+            else if (captions.Any(caption => caption.Contains('\0'))) parts.Problem = $"A {What} of sample '{parts.Key}' holds a NUL; remove it.";
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException or DecoderFallbackException)
         {
@@ -178,8 +180,10 @@ internal sealed class ShardReader(string path, Action<SkippedImage> report)
         return captions;
     }
 
+    private string What => label is null ? "caption" : "label";
+
     private void Skip(int number, string name, string reason) =>
-        report(new SkippedImage(number, $"{path}/{name}", reason) { Place = $"entry {number} of '{Path.GetFileName(path)}'" });
+        report(new SkippedImage(number, $"{path}/{name}", reason) { Place = ShardSample.PlaceOf(number, path) });
 
     /// <summary>The files of a sample read so far.</summary>
     private sealed class Parts(string key, int entry)

@@ -5,21 +5,54 @@ using System.Text;
 
 namespace ClipCuda.Data;
 
-/// <summary>
-/// Many short texts as UTF-8, one behind the other in blocks of memory: eight bytes a text beside its own. Blocks are never copied, so that
-/// growing takes no second room.
-/// </summary>
+/// <summary>Memory that texts are written into, one behind the other; it neither grows nor moves.</summary>
+/// <param name="least">The bytes there must be room for.</param>
+internal sealed class Utf8Block(int least)
+{
+    /// <summary>The size of a block that need not hold more.</summary>
+    public const int CommonBytes = 4 << 20;
+
+    private const int PageBytes = 4096;
+
+    public byte[] Bytes { get; } = least == 0 ? [] : GC.AllocateUninitializedArray<byte>(Math.Max(least, CommonBytes));
+
+    /// <summary>A block made by another thread, which also has the system give it its memory: that takes as long as writing all of it.</summary>
+    public static Task<Utf8Block> MakeAhead() => Task.Run(() =>
+    {
+        var block = new Utf8Block(CommonBytes);
+        for (int at = 0; at < block.Bytes.Length; at += PageBytes) block.Bytes[at] = 0;
+        return block;
+    });
+
+    /// <summary>Bytes that are written.</summary>
+    public int Used { get; private set; }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public bool HasRoom(int bytes) => bytes <= Bytes.Length - Used;
+
+    /// <summary>Writes a text and a byte behind it, for which there is room.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public void Append(ReadOnlySpan<byte> text, byte end)
+    {
+        text.CopyTo(Bytes.AsSpan(Used));
+        Bytes[Used + text.Length] = end;
+        Used += text.Length + 1;
+    }
+}
+
+/// <summary>Many short texts as UTF-8, in blocks of memory: eight bytes a text beside its own. Blocks are never copied, so that growing takes no second room.</summary>
 /// <param name="expected">About how many there will be.</param>
 internal sealed class Utf8Table(int expected = 0)
 {
     /// <summary>The longest text there is room for, in bytes.</summary>
     public const int MostBytes = 1 << 20;
 
-    private const int BlockBytes = 4 << 20, LengthBits = 21;
+    private const int LengthBits = 21;
 
-    private readonly List<byte[]> _blocks = [];
-    private readonly List<ulong> _places = new(expected); // where it starts, counted over all blocks, and its length
-    private int _used = BlockBytes;
+    private readonly List<Utf8Block> _blocks = [];
+    private readonly List<ulong> _places = new(expected); // where it starts, as if all blocks had the common size, and its length
+    private Utf8Block _own = new(0); // what texts are copied into
+    private int _ownIndex, _lastIndex = -1;
 
     public int Count => _places.Count;
 
@@ -28,40 +61,68 @@ internal sealed class Utf8Table(int expected = 0)
         get
         {
             ulong place = _places[index];
-            long start = (long)(place >> LengthBits);
-            return _blocks[(int)(start / BlockBytes)].AsSpan((int)(start % BlockBytes), (int)(place & ((1 << LengthBits) - 1)));
+            ulong start = place >> LengthBits;
+            return _blocks[(int)(start / Utf8Block.CommonBytes)].Bytes.AsSpan((int)(start % Utf8Block.CommonBytes), (int)(place & ((1 << LengthBits) - 1)));
         }
     }
 
     public string Text(int index) => Encoding.UTF8.GetString(this[index]);
 
+    /// <summary>Adds a copy of a text.</summary>
     /// <param name="text">At most <see cref="MostBytes"/>.</param>
     public void Add(ReadOnlySpan<byte> text)
     {
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(text.Length, MostBytes, nameof(text));
-        if (_used + text.Length > BlockBytes)
+        if (!_own.HasRoom(text.Length + 1))
         {
-            _blocks.Add(GC.AllocateUninitializedArray<byte>(BlockBytes));
-            _used = 0;
+            _own = new Utf8Block(text.Length + 1);
+            _ownIndex = _blocks.Count;
+            _blocks.Add(_own);
         }
-        text.CopyTo(_blocks[^1].AsSpan(_used));
-        _places.Add(((ulong)(_blocks.Count - 1) * BlockBytes + (ulong)_used) << LengthBits | (uint)text.Length);
-        _used += text.Length;
+        int start = _own.Used;
+        _own.Append(text, 0);
+        Add(_ownIndex, start, text.Length);
+    }
+
+    /// <summary>Adds a text where it lies.</summary>
+    /// <param name="block">Best the same as before.</param>
+    /// <param name="place">Of at most <see cref="MostBytes"/>, that begins within <see cref="Utf8Block.CommonBytes"/>.</param>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public void Add(Utf8Block block, Range place)
+    {
+        if (_lastIndex < 0 || _blocks[_lastIndex] != block)
+        {
+            _lastIndex = _blocks.Count;
+            _blocks.Add(block);
+        }
+        Add(_lastIndex, place.Start.Value, place.End.Value - place.Start.Value);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private void Add(int block, int start, int length)
+    {
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(length, MostBytes);
+        _places.Add(((ulong)block * Utf8Block.CommonBytes + (ulong)start) << LengthBits | (uint)length);
     }
 }
 
-/// <summary>The distinct texts of a <see cref="Utf8Table"/>: finds a text's index, or gives it the next. Open addressing over hashes.</summary>
+/// <summary>
+/// The distinct texts of a <see cref="Utf8Table"/>: finds a text's index, or gives it the next. As long as texts come in ascending order, which those of
+/// files often do, one look at the last says all; from the first that does not on, open addressing over hashes.
+/// </summary>
 /// <param name="expected">About how many there will be; growing moves all of them.</param>
 internal sealed class Utf8Index(Utf8Table texts, int expected = 0)
 {
     private const int LeastSlots = 1024, MostSlots = 1 << 22;
 
-    private ulong[] _slots = new ulong[(int)BitOperations.RoundUpToPowerOf2((uint)Math.Clamp(expected * 3L / 2, LeastSlots, MostSlots))]; // hash, index + 1; 0 for none
+    private ulong[] _slots = []; // hash, index + 1; 0 for none; no slots as long as texts ascend
     private ulong _fetched; // read by nothing: it keeps the loads of Fetch from being optimised away
+
+    /// <summary>Whether texts are found by hashes.</summary>
+    public bool IsHashed => _slots.Length > 0;
 
     /// <summary>
     /// Brings the slots of some hashes into the cache. These loads do not depend on one another, so the processor waits for many at a time; in
-    /// <see cref="Find"/> it waits for each by itself, which is most of the time that a million texts take.
+    /// <see cref="Find(Utf8Block, Range, int?)"/> it waits for each by itself, which is most of the time that a million texts take.
     /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public void Fetch(ReadOnlySpan<int> hashes)
@@ -71,18 +132,34 @@ internal sealed class Utf8Index(Utf8Table texts, int expected = 0)
         _fetched = all;
     }
 
-    /// <summary>Returns the text's index, and whether it was new and has been added.</summary>
-    /// <param name="hash">The text's <see cref="Hash"/>.</param>
+    /// <summary>Returns the text's index, and whether it was new and a copy of it has been added.</summary>
+    public (int Index, bool IsNew) Find(ReadOnlySpan<byte> text) => Find(text, null, null, default);
+
+    /// <summary>Returns the index of a text that lies in a block, and whether it was new and has been added where it lies.</summary>
+    /// <param name="hash">The text's <see cref="Hash"/>, if that is known.</param>
+    public (int Index, bool IsNew) Find(Utf8Block block, Range place, int? hash) => Find(block.Bytes.AsSpan(place), hash, block, place);
+
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public (int Index, bool IsNew) Find(ReadOnlySpan<byte> text, int hash)
+    private (int Index, bool IsNew) Find(ReadOnlySpan<byte> text, int? known, Utf8Block? block, Range place)
     {
-        int slot = SlotOf(hash);
+        if (_slots.Length == 0)
+        {
+            int order = texts.Count == 0 ? 1 : text.SequenceCompareTo(texts[texts.Count - 1]);
+            if (order == 0) return (texts.Count - 1, false);
+            if (order > 0)
+            {
+                Add(text, block, place);
+                return (texts.Count - 1, true);
+            }
+            HashAll();
+        }
+        int hash = known ?? Hash(text), slot = SlotOf(hash);
         for (; _slots[slot] != 0; slot = (slot + 1) & (_slots.Length - 1))
         {
             int index = (int)_slots[slot] - 1;
             if ((int)(_slots[slot] >> 32) == hash && texts[index].SequenceEqual(text)) return (index, false);
         }
-        texts.Add(text);
+        Add(text, block, place);
         _slots[slot] = (ulong)(uint)hash << 32 | (uint)texts.Count;
         if (texts.Count * 3L > _slots.Length * 2L) Grow();
         return (texts.Count - 1, true);
@@ -102,16 +179,32 @@ internal sealed class Utf8Index(Utf8Table texts, int expected = 0)
 
     private int SlotOf(int hash) => hash & (_slots.Length - 1);
 
+    private void Add(ReadOnlySpan<byte> text, Utf8Block? block, Range place)
+    {
+        if (block is null) texts.Add(text);
+        else texts.Add(block, place);
+    }
+
+    private void HashAll()
+    {
+        _slots = new ulong[(int)BitOperations.RoundUpToPowerOf2((uint)Math.Max(Math.Clamp(expected * 3L / 2, LeastSlots, MostSlots), texts.Count * 2L))];
+        for (int i = 0; i < texts.Count; i++) Put((ulong)(uint)Hash(texts[i]) << 32 | (uint)(i + 1));
+    }
+
     private void Grow()
     {
         ulong[] old = _slots;
         _slots = new ulong[old.Length * 2];
         foreach (ulong entry in old)
         {
-            if (entry == 0) continue;
-            int slot = SlotOf((int)(entry >> 32));
-            while (_slots[slot] != 0) slot = (slot + 1) & (_slots.Length - 1);
-            _slots[slot] = entry;
+            if (entry != 0) Put(entry);
         }
+    }
+
+    private void Put(ulong entry)
+    {
+        int slot = SlotOf((int)(entry >> 32));
+        while (_slots[slot] != 0) slot = (slot + 1) & (_slots.Length - 1);
+        _slots[slot] = entry;
     }
 }

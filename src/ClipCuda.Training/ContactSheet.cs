@@ -9,8 +9,8 @@ namespace ClipCuda.Training;
 /// <param name="Right">Whether it is known to be right (green bar and text) or wrong (red); null if neither.</param>
 public sealed record SheetLine(string Text, double Share, bool? Right = null);
 
-/// <summary>An image file with the lines below it, at least one.</summary>
-public sealed record SheetImage(string Path, IReadOnlyList<SheetLine> Lines);
+/// <summary>An image with the lines below it, at least one.</summary>
+public sealed record SheetImage(ImagePlace Image, IReadOnlyList<SheetLine> Lines);
 
 /// <summary>
 /// Draws images as a grid into a PNG file: each with its file's name and lines of text, a bar as long as its share behind each.
@@ -52,9 +52,9 @@ public static class ContactSheet
         public void Cell(SheetImage image, int x, int y, int height)
         {
             using (var card = new SKPaint { Color = Card, IsAntialias = true }) canvas.DrawRoundRect(x, y, CellWidth, height, 8, 8, card);
-            Image(image.Path, new SKRect(x + Inset, y + Inset, x + Inset + Picture, y + Inset + Picture));
+            Image(image.Image, new SKRect(x + Inset, y + Inset, x + Inset + Picture, y + Inset + Picture));
             int top = y + 2 * Inset + Picture - 6;
-            Text(Path.GetFileName(image.Path), x + Inset, top + 14, Picture, 12, Faint);
+            Text(Path.GetFileName(image.Image.Name), x + Inset, top + 14, Picture, 12, Faint);
             top += NameHeight;
             foreach (var line in image.Lines)
             {
@@ -90,9 +90,9 @@ public static class ContactSheet
         }
 
         /// <summary>Draws a whole image file as large as fits into the middle of a square, as the model saw it: without transparency.</summary>
-        private void Image(string path, SKRect square)
+        private void Image(ImagePlace place, SKRect square)
         {
-            var decoded = ImageDecoder.Decode(path);
+            var decoded = ImageDecoder.Decode(place);
             using var bitmap = new SKBitmap(new SKImageInfo(decoded.Width, decoded.Height, SKColorType.Rgba8888, SKAlphaType.Opaque));
             var pixels = bitmap.GetPixelSpan();
             for (int from = 0, to = 0; from < decoded.Pixels.Length; from += 3, to += 4)

@@ -1,4 +1,3 @@
-using System.Runtime.InteropServices;
 using ClipCuda.Data;
 using ClipCuda.Devices;
 using ClipCuda.Model;
@@ -26,21 +25,19 @@ internal sealed class GradientCache : IDisposable
     private readonly Preprocess _preprocess;
     private readonly PairBuffers _part;
     private readonly Side _images, _captions;
-    private readonly DeviceBuffer _report, _one;
-    private readonly DeviceBuffer? _keys;
+    private readonly LossReport _report;
+    private readonly PairKeys? _keys;
     private readonly RepeatedWork _embed, _loss, _differentiate;
 
-    public GradientCache(ClipModel model, TrainingOptions options, Tape tape, Preprocess preprocess)
+    /// <param name="report">Takes the loss and the logit scale.</param>
+    public GradientCache(ClipModel model, TrainingOptions options, Tape tape, Preprocess preprocess, LossReport report)
     {
-        (_model, _options, _tape, _preprocess) = (model, options, tape, preprocess);
+        (_model, _options, _tape, _preprocess, _report) = (model, options, tape, preprocess, report);
         var device = tape.Device;
         _part = new PairBuffers(model, options, options.BatchSize);
         _images = new Side(model, options, trained: !options.LockImage, "image embeddings");
         _captions = new Side(model, options, trained: !options.LockText, "caption embeddings");
-        _report = device.Allocate(2 * sizeof(float), "loss and logit scale");
-        _one = device.Allocate(sizeof(float), "gradient of the loss");
-        device.CopyToDevice(MemoryMarshal.AsBytes<float>([1]), _one.Start);
-        if (options.MaskDuplicates) _keys = device.Allocate(2L * options.SamplesPerStep * sizeof(int), "keys of pairs");
+        if (options.MaskDuplicates) _keys = new PairKeys(device, options.SamplesPerStep);
         _embed = new RepeatedWork(device, () => OnTape(Embed));
         _loss = new RepeatedWork(device, () => OnTape(LossAndItsGradients));
         _differentiate = new RepeatedWork(device, () => OnTape(Differentiate));
@@ -49,9 +46,9 @@ internal sealed class GradientCache : IDisposable
     /// <summary>Why the device, which can record work, runs parts call by call; null if it does not.</summary>
     public string? RecordingRefusal => _embed.Refusal ?? _loss.Refusal ?? _differentiate.Refusal;
 
-    /// <summary>Adds the gradients of the whole batch to the parameters'. Returns the loss, and the logit scale it was computed with.</summary>
+    /// <summary>Adds the gradients of the whole batch to the parameters'.</summary>
     /// <inheritdoc cref="TrainingStep.Run(ReadOnlySpan{byte}, ReadOnlySpan{ImageSlot}, ReadOnlySpan{int}, float, ReadOnlySpan{int})" path="/param"/>
-    public (float Loss, float LogitScale) ForwardAndBackward(ReadOnlySpan<byte> rgb, ReadOnlySpan<ImageSlot> images, ReadOnlySpan<int> tokens, int[]? keys = null)
+    public void ForwardAndBackward(ReadOnlySpan<byte> rgb, ReadOnlySpan<ImageSlot> images, ReadOnlySpan<int> tokens, ReadOnlySpan<int> samples = default)
     {
         if (images.Length != _options.SamplesPerStep) throw new ArgumentException($"{images.Length} images are not {_options.AccumFreq} parts of {_options.BatchSize}.", nameof(images));
         for (int first = 0; first < images.Length; first += _options.BatchSize)
@@ -61,7 +58,7 @@ internal sealed class GradientCache : IDisposable
             _images.KeepPart(first);
             _captions.KeepPart(first);
         }
-        if (_keys is not null) _tape.Device.CopyToDevice(MemoryMarshal.AsBytes<int>(keys), _keys.Start);
+        _keys?.Upload(samples, tokens);
         _loss.Run();
         for (int first = 0; first < images.Length; first += _options.BatchSize)
         {
@@ -70,15 +67,12 @@ internal sealed class GradientCache : IDisposable
             _captions.GivePart(first);
             _differentiate.Run();
         }
-        Span<float> report = stackalloc float[2];
-        _tape.Device.CopyToHost(_report.Start, MemoryMarshal.AsBytes(report));
-        return (report[0], report[1]);
     }
 
     public void Dispose()
     {
         foreach (var work in (ReadOnlySpan<RepeatedWork>)[_embed, _loss, _differentiate]) work.Dispose();
-        foreach (var buffer in (ReadOnlySpan<IDisposable?>)[_part, _images, _captions, _report, _one, _keys]) buffer?.Dispose();
+        foreach (var buffer in (ReadOnlySpan<IDisposable?>)[_part, _images, _captions, _keys]) buffer?.Dispose();
     }
 
     private void OnTape(Action work)
@@ -99,14 +93,7 @@ internal sealed class GradientCache : IDisposable
         _captions.PutPart(_tape.Constant(_part.Tokens, ids => _model.EncodeText(_tape, ids)));
     }
 
-    private void LossAndItsGradients()
-    {
-        var keys = _keys is null ? null : new Tensor(_tape.Device, _keys.Start, DataType.Int32, 2, _options.SamplesPerStep);
-        var loss = ClipLoss.Forward(_tape, _images.Begin(_tape), _captions.Begin(_tape), _model.LogitScale, keys);
-        _tape.Device.Copy(loss.Data, _report.At(0), sizeof(float));
-        _tape.Device.Copy(_model.LogitScale.Data, _report.At(sizeof(float)), sizeof(float));
-        _tape.Backward(loss, One);
-    }
+    private void LossAndItsGradients() => _report.Differentiate(_images.Begin(_tape), _captions.Begin(_tape), _keys?.Tensor);
 
     private void Differentiate()
     {
@@ -118,10 +105,8 @@ internal sealed class GradientCache : IDisposable
             if (image is not null) _images.TakePart(_tape.GradientTarget(image)!);
             if (text is not null) _captions.TakePart(_tape.GradientTarget(text)!);
         });
-        _tape.Backward(end, One); // what arrives at the end is not read
+        _tape.Backward(end, _report.One); // what arrives at the end is not read
     }
-
-    private Tensor One => new(_tape.Device, _one.Start, DataType.Float32);
 
     /// <summary>Puts a part's pixels and captions where the towers read them; of the images' bytes no others are copied to the device.</summary>
     private void Fill(ReadOnlySpan<byte> rgb, ReadOnlySpan<ImageSlot> allImages, ReadOnlySpan<int> tokens, int first)

@@ -19,7 +19,7 @@ public sealed class MemoryEstimate
 
     /// <param name="image">How large the images are.</param>
     /// <param name="val">What is evaluated.</param>
-    public MemoryEstimate(TrainingOptions options, (int Width, int Height) image, CsvDataset? val = null)
+    public MemoryEstimate(TrainingOptions options, (int Width, int Height) image, PairDataset? val = null)
     {
         _options = options;
         (_valImages, _valCaptions) = (val?.Samples.Count ?? 0, val?.Rows.Count ?? 0);

@@ -10,9 +10,9 @@ namespace ClipCuda.Training;
 /// them right. Images that cannot be decoded are left out, and the captions that only they have. The loss is that of each batch of images, every
 /// one with its first caption, averaged by batch size, as open_clip reports it; so it depends on the batch size, the recalls do not.
 /// </summary>
-/// <param name="loader">Reads the images in the order of the file, whole, one sample an image.</param>
+/// <param name="loader">Reads the images in their order, whole, one sample an image.</param>
 /// <param name="batchSize">The loader's.</param>
-public sealed class RetrievalEvaluation(ClipModel model, Preprocess preprocess, CsvDataset data, BatchLoader loader, int batchSize)
+public sealed class RetrievalEvaluation(ClipModel model, Preprocess preprocess, PairDataset data, BatchLoader loader, int batchSize)
 {
     private const int ExampleCaptions = 4;
 
@@ -74,7 +74,7 @@ public sealed class RetrievalEvaluation(ClipModel model, Preprocess preprocess, 
             float[] scores = ranks.ScoresOf(image);
             double largest = scores.Max(), total = scores.Sum(score => Math.Exp(scale * (score - largest)));
             int[] best = [.. Enumerable.Range(0, scores.Length).OrderByDescending(caption => scores[caption]).ThenBy(caption => caption).Take(ExampleCaptions)];
-            examples.Add(new SheetImage(sample.Path, [.. best.Select(caption => new SheetLine(
+            examples.Add(new SheetImage(sample.Image, [.. best.Select(caption => new SheetLine(
                 data.Rows[rowOfCaption[caption]].Caption, Math.Exp(scale * (scores[caption] - largest)) / total, own.Contains(caption) ? true : caption == best[0] ? false : null))]));
         }
         return examples;
@@ -129,7 +129,7 @@ public sealed class RetrievalEvaluation(ClipModel model, Preprocess preprocess, 
         }
     }
 
-    private string CaptionName(int row) => $"the caption in line {data.Rows[row].Line} of '{data.Path}'";
+    private string CaptionName(int row) => $"the caption of {data.PlaceOf(row)}";
 
     /// <summary>Where the captions of rows stand among those encoded so far.</summary>
     private sealed class Captions

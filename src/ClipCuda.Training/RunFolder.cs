@@ -28,10 +28,11 @@ public sealed class RunFolder : IDisposable
     public const string SettingsFile = "params.txt", ConfigFile = "config.json", CheckpointsFolder = "checkpoints", MetricsFileName = "metrics.csv";
 
     private readonly FileStream _lock;
+    private bool _isUnused; // made by this process, and nothing trained yet
 
-    private RunFolder(string path, FileStream held, int keep)
+    private RunFolder(string path, FileStream held, int keep, bool isNew)
     {
-        (Path, _lock) = (path, held);
+        (Path, _lock, _isUnused) = (path, held, isNew);
         Log = new RunLog(System.IO.Path.Combine(path, LogFile));
         Metrics = new MetricsFile(System.IO.Path.Combine(path, MetricsFileName));
         Events = new EventFile(System.IO.Path.Combine(path, "tensorboard"));
@@ -71,6 +72,7 @@ public sealed class RunFolder : IDisposable
     /// <summary>Writes a step into the metrics and events.</summary>
     public void Add(StepReport step)
     {
+        _isUnused = false;
         Metrics.Add(step);
         Events.Add(
             step.Step, ("train/loss", step.Loss), ("train/lr", step.LearningRate), ("train/scale", step.LogitScale), ("train/grad_norm", step.GradientNorm),
@@ -107,6 +109,7 @@ public sealed class RunFolder : IDisposable
     public static RunFolder Create(TrainingOptions options, string? checkpoint = null)
     {
         string path = Locate(options.Logs, options.Name!, options.Mode);
+        bool isNew = !Directory.Exists(path);
         FileStream? held = null;
         try
         {
@@ -118,7 +121,7 @@ public sealed class RunFolder : IDisposable
             if (options.Config is { } config) WriteConfig(System.IO.Path.Combine(path, ConfigFile), config);
             var state = checkpoint is null ? null : TrainingState.Read(checkpoint);
             MetricsFile.Cut(System.IO.Path.Combine(path, MetricsFileName), state);
-            var run = new RunFolder(path, held, options.Keep);
+            var run = new RunFolder(path, held, options.Keep, isNew);
             if (options.Mode == RunMode.Resume)
             {
                 run.Checkpoints.Continue(checkpoint);
@@ -128,6 +131,7 @@ public sealed class RunFolder : IDisposable
         }
         catch (Exception e)
         {
+            if (isNew && held is not null) Discard(path, held);
             held?.Dispose();
             if (e is IOException or UnauthorizedAccessException)
                 throw new IOException($"The run folder '{path}' cannot be written ({e.Message.TrimEnd('.')}); choose another place (--logs).", e);
@@ -141,6 +145,33 @@ public sealed class RunFolder : IDisposable
         Metrics.Dispose();
         Events.Dispose();
         _lock.Dispose();
+    }
+
+    /// <summary>
+    /// Deletes the folder if <see cref="Create"/> made it and no step was added, so that it is not in the way of the next run of that name. One
+    /// that was there before stays.
+    /// </summary>
+    public void DiscardIfUnused()
+    {
+        if (!_isUnused) return;
+        Log.Dispose();
+        Metrics.Dispose();
+        Events.Dispose();
+        Discard(Path, _lock);
+    }
+
+    private static void Discard(string path, FileStream held)
+    {
+        try
+        {
+            Empty(path); // while the lock keeps other processes out
+            held.Dispose();
+            Directory.Delete(path);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            held.Dispose(); // what ended the run is what the user has to know of; the rest of the folder is replaced by --overwrite
+        }
     }
 
     /// <summary>A folder that was made by a run, or by one that ended before it wrote anything.</summary>

@@ -24,7 +24,7 @@ public sealed class Trainer : IDisposable
     private readonly List<string> _notes = [];
     private readonly ClipModel _model;
     private readonly TrainingStep _step;
-    private readonly CsvDataset? _valData;
+    private readonly PairDataset? _valData;
     private readonly BatchSource _train;
     private readonly BatchLoader? _val;
     private readonly RetrievalEvaluation? _evaluation;
@@ -70,13 +70,13 @@ public sealed class Trainer : IDisposable
                 throw new ArgumentException($"The vocabulary of {options.Model.Text.VocabSize} is smaller than the tokenizer's {tokenizer.VocabularySize}; use --vocab-size {tokenizer.VocabularySize}.");
             _train = Own(TrainingData.Open(options, tokenizer));
             Note($"Training data: {_train.Description}, {_train.BatchesPerEpoch} steps of {options.SamplesPerStep} an epoch");
-            if (options.ValCsv is null)
+            if (options.ValData is null)
             {
-                Note("Evaluation data: none, so nothing is evaluated; name some with --val-csv");
+                Note("Evaluation data: none, so nothing is evaluated; name some with --val-data");
             }
             else
             {
-                _valData = CsvDataset.Load(options.ValCsv, options.Csv);
+                _valData = PairDataset.Open(options.ValData, options.Csv, options.DatasetType);
                 _val = Own(new BatchLoader(_valData, tokenizer, options.ValLoader));
                 Note($"Evaluation data: {_val.Description}");
             }
@@ -156,6 +156,7 @@ public sealed class Trainer : IDisposable
         {
             SaveWhatIsThere();
             _folder.Log.Error(e.Message);
+            _folder.DiscardIfUnused();
             throw;
         }
     }
@@ -372,7 +373,7 @@ public sealed class Trainer : IDisposable
     /// <summary>Notes the images that were found missing or undecodable since the last time: the first few, and how many.</summary>
     private void NoteSkipped()
     {
-        foreach (var (source, name) in new (BatchSource?, string)[] { (_train, _options.TrainData), (_val, _options.ValCsv ?? "") })
+        foreach (var (source, name) in new (BatchSource?, string)[] { (_train, _options.TrainData), (_val, _options.ValData ?? "") })
         {
             if (source is null) continue;
             var all = source.Skipped;

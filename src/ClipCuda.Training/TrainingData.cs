@@ -7,16 +7,13 @@ public static class TrainingData
 {
     private const int SyntheticBatches = 10;
 
-    /// <summary>Whether a name is that of tar shards.</summary>
-    public static bool IsShards(string name) => name.TrimEnd('}').EndsWith(".tar", StringComparison.OrdinalIgnoreCase);
-
     /// <exception cref="ArgumentException">A setting is out of range or does not fit the data.</exception>
     /// <exception cref="IOException">Data cannot be read.</exception>
     /// <exception cref="InvalidDataException">Data are malformed.</exception>
     internal static BatchSource Open(TrainingOptions options, ClipTokenizer tokenizer)
     {
         var type = options.DatasetType;
-        if (type == DatasetType.Auto) type = IsShards(options.TrainData) ? DatasetType.WebDataset : DatasetType.Csv;
+        if (type == DatasetType.Auto) type = ShardNames.IsShards(options.TrainData) ? DatasetType.WebDataset : DatasetType.Csv;
         return type switch
         {
             DatasetType.WebDataset => new ShardLoader(

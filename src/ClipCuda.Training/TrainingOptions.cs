@@ -9,7 +9,7 @@ public sealed record TrainingOptions
     /// <summary>What is trained on: a CSV file, or the names of tar shards (<see cref="ShardNames"/>); not looked at for made-up data.</summary>
     public required string TrainData { get; init; }
 
-    /// <summary>What kind of data <see cref="TrainData"/> is.</summary>
+    /// <summary>What kind of data <see cref="TrainData"/> is, and <see cref="ValData"/> unless training data are made up.</summary>
     public DatasetType DatasetType { get; init; }
 
     /// <summary>Samples that make an epoch of tar shards (null: all that they hold) or of made-up data (null: ten batches).</summary>
@@ -36,8 +36,8 @@ public sealed record TrainingOptions
     /// <summary>Takes images that lie outside of the image root.</summary>
     public bool AllowOutside { get; init; }
 
-    /// <summary>What is evaluated after epochs; null for nothing.</summary>
-    public string? ValCsv { get; init; }
+    /// <summary>What is evaluated after epochs, a CSV file or tar shards; null for nothing.</summary>
+    public string? ValData { get; init; }
 
     /// <summary>What image paths of both files are relative to; null for the folder of each file.</summary>
     public string? ImageRoot { get; init; }
@@ -129,11 +129,11 @@ public sealed record TrainingOptions
     /// <summary>Steps from one evaluation to the next, besides those after epochs; 0 for none.</summary>
     public int ValSteps { get; init; }
 
-    /// <summary>Labelled images that evaluations classify without training on them: a folder with one of images for each class, or a CSV file; null for none.</summary>
+    /// <summary>Labelled images that evaluations classify without training on them: a folder with one of images for each class, a CSV file, or tar shards; null for none.</summary>
     public string? ZeroShotData { get; init; }
 
-    /// <summary>The column of a CSV file of labelled images that says the class; null for folders.</summary>
-    public string? ZeroShotLabelColumn { get; init; }
+    /// <summary>What says the class of labelled images: of a CSV file the column, of tar shards the ending or key (null: <see cref="LabelledImages.ShardLabel"/>); null for folders.</summary>
+    public string? ZeroShotLabel { get; init; }
 
     /// <summary>A file with their classes' names, a line each: in the order of the folders' names, or all the labels there are; null takes the folders' names, or the labels.</summary>
     public string? ZeroShotClasses { get; init; }
@@ -199,11 +199,11 @@ public sealed record TrainingOptions
         if (CooldownEpochs > Epochs) throw new ArgumentException($"A cooldown of {CooldownEpochs} epochs does not fit into {Epochs}; lower --epochs-cooldown or raise --epochs.");
         if (ZeroShotData is null)
         {
-            if ((ZeroShotClasses ?? ZeroShotTemplates ?? ZeroShotLabelColumn) is null) return;
-            throw new ArgumentException("--zeroshot-classes, --templates and --csv-label-key are about images to classify; give the images with --zeroshot-data.");
+            if ((ZeroShotClasses ?? ZeroShotTemplates ?? ZeroShotLabel) is null) return;
+            throw new ArgumentException("--zeroshot-classes, --templates and --label-key are about images to classify; give the images with --zeroshot-data.");
         }
-        if (File.Exists(ZeroShotData) && ZeroShotLabelColumn is null) throw new ArgumentException($"--zeroshot-data '{ZeroShotData}' is a file; say which of its columns is the class (--csv-label-key), or give a folder with a folder of images for each class.");
-        if (Directory.Exists(ZeroShotData) && ZeroShotLabelColumn is not null) throw new ArgumentException($"--csv-label-key names a column of a CSV file, and --zeroshot-data '{ZeroShotData}' is a folder; leave it out.");
+        if (File.Exists(ZeroShotData) && !ShardNames.IsShards(ZeroShotData) && ZeroShotLabel is null) throw new ArgumentException($"--zeroshot-data '{ZeroShotData}' is a file; say which of its columns is the class (--label-key), or give a folder with a folder of images for each class.");
+        if (Directory.Exists(ZeroShotData) && ZeroShotLabel is not null) throw new ArgumentException($"--label-key names a column of a CSV file, and --zeroshot-data '{ZeroShotData}' is a folder; leave it out.");
     }
 
     /// <summary>The learning rates of a run of so many steps an epoch.</summary>
@@ -248,13 +248,13 @@ public sealed record TrainingOptions
     internal LoaderOptions ValLoader => TrainLoader with { BatchSize = BatchSize, Training = false, DrawCaptions = true };
 
     /// <summary>A preset's model and numbers on some data; the rest by default.</summary>
-    public static TrainingOptions Of(Preset preset, string trainData, string? valCsv)
+    public static TrainingOptions Of(Preset preset, string trainData, string? valData)
     {
         var training = preset.Training;
         return new TrainingOptions
         {
             TrainData = trainData,
-            ValCsv = valCsv,
+            ValData = valData,
             ModelName = preset.Name,
             Model = preset.Config,
             Initialization = preset.Initialization,
@@ -296,7 +296,7 @@ public sealed record TrainingOptions
         ["csv_img_key"] = CsvImageColumn,
         ["csv_caption_key"] = CsvCaptionColumn,
         ["allow_outside"] = $"{AllowOutside}",
-        ["val_csv"] = ValCsv ?? "none",
+        ["val_data"] = ValData ?? "none",
         ["img_root"] = ImageRoot ?? "folder of the CSV file",
         ["model_name"] = ModelName,
         ["pretrained"] = Pretrained ?? "none",
@@ -351,7 +351,7 @@ public sealed record TrainingOptions
         ["val_frequency"] = $"{ValFrequency}",
         ["val_steps"] = $"{ValSteps}",
         ["zeroshot_data"] = ZeroShotData ?? "none",
-        ["csv_label_key"] = ZeroShotLabelColumn ?? "none",
+        ["label_key"] = ZeroShotLabel ?? "none",
         ["templates"] = ZeroShotTemplates ?? "default",
         ["zeroshot_classes"] = ZeroShotClasses ?? "none",
         ["save_frequency"] = $"{SaveFrequency}",

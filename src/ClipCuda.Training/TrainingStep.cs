@@ -1,4 +1,3 @@
-using System.Runtime.InteropServices;
 using ClipCuda.Data;
 using ClipCuda.Devices;
 using ClipCuda.Model;
@@ -19,13 +18,11 @@ public readonly record struct StepResult(float Loss, float LogitScale, float Gra
 /// </summary>
 public sealed class TrainingStep : IDisposable
 {
-    private const string Reported = "loss, logit scale and gradient norm";
-
     private readonly ClipModel _model;
     private readonly TrainingOptions _options;
     private readonly GradientNorm _norm;
     private readonly GradientCache? _cache;
-    private readonly DeviceBuffer _report, _one;
+    private readonly LossReport _report;
     private readonly RepeatedWork _update;
     private BatchWork? _batch;
 
@@ -37,10 +34,8 @@ public sealed class TrainingStep : IDisposable
         Preprocess = new Preprocess(device, options.Model.Vision.ImageSize, Preprocess.ClipMean, Preprocess.ClipDeviation);
         _norm = new GradientNorm(model.Parameters);
         Optimizer = new AdamW(model.Parameters, options.Beta1, options.Beta2, options.Epsilon, options.WeightDecay);
-        if (options.AccumFreq > 1) _cache = new GradientCache(model, options, Tape, Preprocess);
-        _report = device.Allocate(3 * sizeof(float), Reported);
-        _one = device.Allocate(sizeof(float), "gradient of the loss");
-        device.CopyToDevice(MemoryMarshal.AsBytes<float>([1]), _one.Start);
+        _report = new LossReport(model, Tape);
+        if (options.AccumFreq > 1) _cache = new GradientCache(model, options, Tape, Preprocess, _report);
         _update = new RepeatedWork(device, Update);
     }
 
@@ -63,8 +58,16 @@ public sealed class TrainingStep : IDisposable
     /// <param name="samples">Which picture of the data each image is, for <see cref="TrainingOptions.MaskDuplicates"/>; empty: all are different.</param>
     public StepResult Run(ReadOnlySpan<byte> rgb, ReadOnlySpan<ImageSlot> images, ReadOnlySpan<int> tokens, float learningRate, ReadOnlySpan<int> samples = default)
     {
-        int[]? keys = _options.MaskDuplicates ? PairKeys.Of(samples, tokens, images.Length) : null;
-        var (loss, scale, norm) = _cache is null ? ComputeGradients(rgb, images, tokens, keys) : AccumulateGradients(_cache, rgb, images, tokens, keys);
+        if (_cache is null)
+        {
+            ComputeGradients(rgb, images, tokens, samples);
+        }
+        else
+        {
+            _cache.ForwardAndBackward(rgb, images, tokens, samples);
+            ComputeNorm();
+        }
+        var (loss, scale, norm) = _report.Read();
         _model.CountBatch();
         string? notFinite = !float.IsFinite(loss) ? $"the loss is {loss}" : float.IsFinite(norm) ? null : NotFiniteGradient(norm);
         if (notFinite is null)
@@ -85,14 +88,13 @@ public sealed class TrainingStep : IDisposable
         _cache?.Dispose();
         _update.Dispose();
         _report.Dispose();
-        _one.Dispose();
         Optimizer.Dispose();
         _norm.Dispose();
         Preprocess.Dispose();
         Tape.Dispose();
     }
 
-    private (float Loss, float LogitScale, float Norm) ComputeGradients(ReadOnlySpan<byte> rgb, ReadOnlySpan<ImageSlot> images, ReadOnlySpan<int> tokens, int[]? keys)
+    private void ComputeGradients(ReadOnlySpan<byte> rgb, ReadOnlySpan<ImageSlot> images, ReadOnlySpan<int> tokens, ReadOnlySpan<int> samples)
     {
         if (_batch?.Input.Tokens.Batch != images.Length)
         {
@@ -100,36 +102,27 @@ public sealed class TrainingStep : IDisposable
             _batch = new BatchWork(this, images.Length);
         }
         _batch.Input.Fill(Preprocess, rgb, images, tokens);
-        _batch.Keys?.Upload(keys);
+        _batch.Keys?.Upload(samples, tokens);
         _batch.Gradients.Run();
-        return ReadReport();
-    }
-
-    private (float Loss, float LogitScale, float Norm) AccumulateGradients(GradientCache cache, ReadOnlySpan<byte> rgb, ReadOnlySpan<ImageSlot> images, ReadOnlySpan<int> tokens, int[]? keys)
-    {
-        var (loss, scale) = cache.ForwardAndBackward(rgb, images, tokens, keys);
-        _norm.Compute(_options.GradClipNorm);
-        return (loss, scale, _norm.ReadNorm());
     }
 
     private void ComputeGradients(Tensor pixels, TokenBatch tokens, Tensor? keys)
     {
-        var device = Tape.Device;
         try
         {
-            var image = _model.EncodeImage(Tape, pixels, training: true);
-            var text = _model.EncodeText(Tape, tokens);
-            var loss = ClipLoss.Forward(Tape, image, text, _model.LogitScale, keys);
-            device.Copy(loss.Data, _report.At(0), sizeof(float));
-            device.Copy(_model.LogitScale.Data, _report.At(sizeof(float)), sizeof(float));
-            Tape.Backward(loss, new Tensor(device, _one.Start, DataType.Float32));
+            _report.Differentiate(_model.EncodeImage(Tape, pixels, training: true), _model.EncodeText(Tape, tokens), keys);
         }
         finally
         {
             Tape.Reset();
         }
+        ComputeNorm();
+    }
+
+    private void ComputeNorm()
+    {
         _norm.Compute(_options.GradClipNorm);
-        device.Copy(_norm.Result, _report.At(2 * sizeof(float)), sizeof(float));
+        _report.Keep(_norm);
     }
 
     private void Update()
@@ -137,13 +130,6 @@ public sealed class TrainingStep : IDisposable
         Optimizer.Update(_norm.Result);
         ClipLoss.ClampLogitScale(_model.LogitScale);
         _model.Parameters.Gradients.Clear();
-    }
-
-    private (float Loss, float LogitScale, float Norm) ReadReport()
-    {
-        Span<float> report = stackalloc float[3];
-        Tape.Device.CopyToHost(_report.Start, MemoryMarshal.AsBytes(report));
-        return (report[0], report[1], report[2]);
     }
 
     /// <summary>Names the first gradient, in the order of the checkpoint, with a value that is not finite.</summary>
@@ -160,24 +146,18 @@ public sealed class TrainingStep : IDisposable
     /// <summary>What a step of one batch size reads, and its work up to the norm of the gradients.</summary>
     private sealed class BatchWork : IDisposable
     {
-        private readonly DeviceBuffer? _keys;
-
         public BatchWork(TrainingStep step, int batch)
         {
             var device = step.Tape.Device;
             Input = new PairBuffers(step._model, step._options, batch);
-            if (step._options.MaskDuplicates)
-            {
-                _keys = device.Allocate(2L * batch * sizeof(int), "keys of pairs");
-                Keys = new Tensor(device, _keys.Start, DataType.Int32, 2, batch);
-            }
-            Gradients = new RepeatedWork(device, () => step.ComputeGradients(Input.Pixels, Input.Tokens, Keys));
+            if (step._options.MaskDuplicates) Keys = new PairKeys(device, batch);
+            Gradients = new RepeatedWork(device, () => step.ComputeGradients(Input.Pixels, Input.Tokens, Keys?.Tensor));
         }
 
         public PairBuffers Input { get; }
 
-        /// <summary>See <see cref="PairKeys"/>; null if equal pairs are not masked.</summary>
-        public Tensor? Keys { get; }
+        /// <summary>Null if equal pairs are not masked.</summary>
+        public PairKeys? Keys { get; }
 
         public RepeatedWork Gradients { get; }
 
@@ -185,7 +165,7 @@ public sealed class TrainingStep : IDisposable
         {
             Gradients.Dispose();
             Input.Dispose();
-            _keys?.Dispose();
+            Keys?.Dispose();
         }
     }
 }

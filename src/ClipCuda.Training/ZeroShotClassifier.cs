@@ -43,16 +43,15 @@ public sealed class ZeroShotClassifier
     /// <summary>Similarities [images, classes] of image embeddings.</summary>
     public float[] Similarities(ReadOnlySpan<float> images) => _embedder.Similarities(images, _classes);
 
-    /// <summary>Each image that can be read, by its place in the list, with its similarities to all classes.</summary>
-    /// <param name="loader">Reads <paramref name="paths"/>.</param>
-    public IEnumerable<(int Image, ArraySegment<float> Similarities)> Similarities(ImageLoader loader, IReadOnlyList<string> paths)
+    /// <summary>Each image that can be read, by its place in the loader's list, with its similarities to all classes.</summary>
+    public IEnumerable<(int Image, ArraySegment<float> Similarities)> Similarities(ImageLoader loader)
     {
         foreach (var batch in loader.Batches())
         {
             using (batch)
             {
                 int[] indices = batch.SampleIndices.ToArray();
-                float[] similarities = Similarities(_embedder.Images(batch, i => $"image '{paths[indices[i]]}'"));
+                float[] similarities = Similarities(_embedder.Images(batch, i => loader.NameOf(indices[i])));
                 for (int i = 0; i < indices.Length; i++) yield return (indices[i], new ArraySegment<float>(similarities, i * Classes.Count, Classes.Count));
             }
         }

@@ -18,11 +18,11 @@ internal sealed class ZeroShotEvaluation
     /// <summary>Finds the images and reads the classes' names.</summary>
     /// <exception cref="IOException">There is no such folder or file, or no image in it.</exception>
     /// <exception cref="ArgumentException">There are more or fewer names than folders.</exception>
-    /// <exception cref="InvalidDataException">A CSV file or the templates are malformed.</exception>
+    /// <exception cref="InvalidDataException">A CSV file, shards or the templates are malformed.</exception>
     public ZeroShotEvaluation(ClipModel model, ClipTokenizer tokenizer, TrainingOptions options)
     {
         (_model, _tokenizer, _options) = (model, tokenizer, options);
-        _images = LabelledImages.Open(options.ZeroShotData!, options.ZeroShotLabelColumn, options.Csv, options.ZeroShotClasses);
+        _images = LabelledImages.Open(options.ZeroShotData!, options.ZeroShotLabel, options.Csv, options.ZeroShotClasses);
         _templates = options.ZeroShotTemplates is { } templates ? PromptTemplates.Read(templates) : PromptTemplates.Default;
     }
 
@@ -31,8 +31,8 @@ internal sealed class ZeroShotEvaluation
     {
         get
         {
-            string skipped = _images.Missing.Count == 0 ? "" : $"; {_images.Missing.Count:N0} rows skipped, the first, {_images.Missing[0].Place}: {_images.Missing[0].Reason}";
-            return $"{_images.Paths.Count:N0} images of {_images.Classes.Count:N0} classes from '{_options.ZeroShotData}', {_templates.Count} template{(_templates.Count == 1 ? "" : "s")}{skipped}";
+            string skipped = _images.Missing.Count == 0 ? "" : $"; {_images.Missing.Count:N0} skipped, the first, {_images.Missing[0].Place}: {_images.Missing[0].Reason}";
+            return _images.Describe(_options.ZeroShotData!, _templates.Count) + skipped;
         }
     }
 
@@ -44,15 +44,15 @@ internal sealed class ZeroShotEvaluation
     {
         using var embedder = new Embedder(_model, _tokenizer, step.Tape, step.Preprocess);
         var classifier = new ZeroShotClassifier(embedder, _images.Classes, _templates, _options.BatchSize);
-        var loader = new ImageLoader(_images.Paths, _options.BatchSize, _options.Workers, _options.Strict);
+        var loader = new ImageLoader(_images.Images, _options.BatchSize, _options.Workers, _options.Strict);
         var counter = new ClassificationCounter(_images.Classes.Count);
         int classified = 0;
-        foreach (var (image, similarities) in classifier.Similarities(loader, _images.Paths))
+        foreach (var (image, similarities) in classifier.Similarities(loader))
         {
             stop.ThrowIfCancellationRequested();
             counter.Add(similarities, _images.Labels[image]);
             classified++;
         }
-        return classified > 0 ? counter.Report() : throw new InvalidDataException($"None of the {_images.Paths.Count} images of '{_options.ZeroShotData}' can be read; the first: {loader.Unreadable[0].Reason}");
+        return classified > 0 ? counter.Report() : throw new InvalidDataException($"None of the {_images.Images.Count} images of '{_options.ZeroShotData}' can be read; the first: {loader.Unreadable[0].Reason}");
     }
 }

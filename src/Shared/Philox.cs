@@ -18,7 +18,7 @@ internal enum RandomPurpose : uint
 /// The seed is the key; the counter is (draw, index, epoch, purpose). A stream is therefore found by what it is for, and does not depend
 /// on threads, on what was drawn before, or on where a run was resumed. One stream holds 2³⁴ draws of 32 bits.
 /// </summary>
-internal sealed class Philox(ulong seed, RandomPurpose purpose, uint epoch = 0, uint index = 0)
+internal sealed class Philox
 {
     private const int Rounds = 10;
     private const uint Multiplier0 = 0xD2511F53, Multiplier1 = 0xCD9E8D57; // the paper's constants for 4×32
@@ -28,6 +28,19 @@ internal sealed class Philox(ulong seed, RandomPurpose purpose, uint epoch = 0, 
     private uint _nextBlock;
     private int _used = 4;
     private double _spareNormal = double.NaN;
+    private ulong _seed;
+    private RandomPurpose _purpose;
+    private uint _epoch, _index;
+
+    public Philox(ulong seed, RandomPurpose purpose, uint epoch = 0, uint index = 0) => (_seed, _purpose, _epoch, _index) = (seed, purpose, epoch, index);
+
+    /// <summary>Becomes another stream, at its beginning, which takes no new memory.</summary>
+    public Philox Begin(ulong seed, RandomPurpose purpose, uint epoch, uint index)
+    {
+        (_seed, _purpose, _epoch, _index) = (seed, purpose, epoch, index);
+        (_nextBlock, _used, _spareNormal) = (0, 4, double.NaN);
+        return this;
+    }
 
     /// <summary>The function itself: ten rounds over a counter of four words under a key of two.</summary>
     public static (uint X0, uint X1, uint X2, uint X3) Block((uint X0, uint X1, uint X2, uint X3) counter, (uint K0, uint K1) key)
@@ -49,7 +62,7 @@ internal sealed class Philox(ulong seed, RandomPurpose purpose, uint epoch = 0, 
     {
         if (_used == 4)
         {
-            _block = Block((_nextBlock++, index, epoch, (uint)purpose), ((uint)seed, (uint)(seed >> 32)));
+            _block = Block((_nextBlock++, _index, _epoch, (uint)_purpose), ((uint)_seed, (uint)(_seed >> 32)));
             _used = 0;
         }
         return _used++ switch

@@ -25,7 +25,7 @@ internal static class DataRows
     {
         string folder = Directory.CreateTempSubdirectory("clipcuda-bench-").FullName, path = Path.Combine(folder, "train.csv");
         Directory.CreateDirectory(Path.Combine(folder, "images"));
-        for (int i = 0; i < CsvDataset.LookedAtFirst; i++) File.WriteAllBytes(Path.Combine(folder, Image(i)), []);
+        for (int i = 0; i < PairDataset.LookedAtFirst; i++) File.WriteAllBytes(Path.Combine(folder, Image(i)), []);
         using (var writer = new StreamWriter(path, append: false, new UTF8Encoding(false)))
         {
             writer.WriteLine("image_path,caption");

@@ -84,6 +84,31 @@ public sealed class EvaluateCommandTests
         Assert.That(shown.Output, Does.Contain("3 images of 3 classes").And.Contain("3 templates").And.Match(@"top-1 \d+\.\d %, mean per-class recall"));
     }
 
+    /// <summary>What is packed is measured as the CSV file that it came from, to the last digit; with labels, as a tree of the same images.</summary>
+    [Test]
+    public void Shards_are_measured_as_the_files_in_them()
+    {
+        string shards = _trained.Run.Folder.At("shards"), pattern = Path.Combine(shards, "{00000..00003}.tar");
+        Assert.That(CommandLine.Run("pack", "--csv", _trained.Run.ValCsv, "--img-root", _trained.Run.Emoji, "--output", shards, "--max-count", "3").ExitCode, Is.Zero);
+        var ofShards = Evaluate("--data", pattern, "--batch-size", "4", "--json");
+        var ofFile = Evaluate("--data", _trained.Run.ValCsv, "--img-root", _trained.Run.Emoji, "--batch-size", "4", "--json");
+        Assert.That((ofShards.ExitCode, ofFile.ExitCode), Is.EqualTo((0, 0)), ofShards.Error + ofFile.Error);
+        Assert.That(Metrics(ofShards), Is.EqualTo(Metrics(ofFile)));
+
+        byte[] red = File.ReadAllBytes(_trained.Run.Folder.WriteImage("kinds/red/1.png", 20, 20, red: 250)), blue = File.ReadAllBytes(_trained.Run.Folder.WriteImage("kinds/blue/1.png", 20, 20, blue: 250));
+        string labelled = _trained.Run.Folder.WriteTar("labelled.tar", ("0.png", blue), ("0.cls", "0"u8.ToArray()), ("1.png", red), ("1.cls", "1"u8.ToArray()));
+        string names = _trained.Run.Folder.Write("names.txt", "blue\nred\n");
+        Assert.That(Metrics(Evaluate("--data", labelled, "--label-key", "cls", "--classes-file", names, "--json")), Is.EqualTo(Metrics(Evaluate("--image-dir", _trained.Run.Folder.At("kinds"), "--json"))));
+        Evaluate("--data", labelled, "--label-key", "cls").MustFail(1, "numbers of classes", "--classes-file");
+        Evaluate("--data", labelled).MustFail(1, "No sample", "has no caption");
+
+        static string Metrics(CommandLine run)
+        {
+            using var json = JsonDocument.Parse(run.Output);
+            return json.RootElement.GetProperty("metrics").GetRawText();
+        }
+    }
+
     [Test]
     public void Images_that_cannot_be_read_are_reported_or_with_strict_an_error()
     {
@@ -103,8 +128,8 @@ public sealed class EvaluateCommandTests
     }
 
     [TestCase("--image-dir a --csv b", "two data sets")]
-    [TestCase("--csv-label-key a", "--csv")]
-    [TestCase("--csv a --templates b", "--csv-label-key")]
+    [TestCase("--label-key a", "--data")]
+    [TestCase("--csv a --templates b", "--label-key")]
     [TestCase("--classes-file a", "--image-dir")]
     public void What_does_not_go_together_exits_with_2(string line, string says) => CommandLine.Run(["evaluate", .. line.Split(' ')]).MustFail(2, says);
 

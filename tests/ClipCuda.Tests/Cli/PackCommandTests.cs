@@ -25,6 +25,10 @@ public sealed class PackCommandTests
         var (shards, second) = TinyRun.Train(options with { Name = "tar", TrainData = _run.Folder.At("shards/{00000..00002}.tar"), Workers = 3 });
         Assert.That(second.Steps.Select(step => step.Loss), Is.EqualTo(first.Steps.Select(step => step.Loss)));
         Assert.That(File.ReadAllBytes(Path.Combine(shards.LastCheckpoint!, "open_clip_model.safetensors")), Is.EqualTo(File.ReadAllBytes(Path.Combine(rows.LastCheckpoint!, "open_clip_model.safetensors"))));
+        Pack("--csv", _run.ValCsv, "--img-root", _run.Emoji, "--output", _run.Folder.At("val-shards"));
+        var (_, third) = TinyRun.Train(options with { Name = "val", ValData = _run.Folder.At("val-shards/00000.tar"), ImageRoot = null, TrainData = _run.Folder.At("shards/{00000..00002}.tar") });
+        Assert.That(third.Evaluations, Is.EqualTo(first.Evaluations));
+        Assert.That(third.Notes, Has.One.StartsWith("Evaluation data: 10 images, "));
         Assert.That(second.Notes, Has.One.StartsWith("Training data: 24 images, ").And.One.Contains("in 3 shards from '"));
     }
 
@@ -41,5 +45,5 @@ public sealed class PackCommandTests
         CommandLine.Run("pack", "--csv", csv, "--output", _run.Folder.At("strict"), "--strict").MustFail(1, "line 4", "does not exist");
     }
 
-    private CommandLine Pack(params string[] args) => CommandLine.Run(["pack", .. args, "--output", _run.Folder.At("shards")]);
+    private CommandLine Pack(params string[] args) => CommandLine.Run(["pack", .. args, .. args.Contains("--output") ? Array.Empty<string>() : ["--output", _run.Folder.At("shards")]]);
 }

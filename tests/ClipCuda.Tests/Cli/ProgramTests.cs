@@ -27,9 +27,15 @@ public sealed class ProgramTests
         Assert.That(run.Output, Does.Contain("Usage:").And.Contain("--verbose").And.Contain("train"));
     }
 
-    [TestCase("teach", "'teach'")]
-    [TestCase("train --foo 5", "'--foo'", "train --help")]
-    [TestCase("train elsewhere", "'elsewhere'")]
+    [TestCase("teach", "unknown command 'teach'. See 'clipcuda --help'")]
+    [TestCase("trian --epochs 5", "unknown command 'trian'; did you mean 'train'?")]
+    [TestCase("--verbos", "unknown option '--verbos'; did you mean '--verbose'?")]
+    [TestCase("train --foo 5", "unknown option '--foo'. See 'clipcuda train --help'")]
+    [TestCase("train --batchsize 64", "unknown option '--batchsize'; did you mean '--batch-size'?")]
+    [TestCase("train --batchsize=64", "unknown option '--batchsize'; did you mean '--batch-size'?")]
+    [TestCase("train --train_csv a.csv", "unknown option '--train_csv'; did you mean '--train-csv'?")]
+    [TestCase("convert a b --two hf", "unknown option '--two'; did you mean '--to'?")]
+    [TestCase("train elsewhere", "'elsewhere' belongs to no option")]
     [TestCase("train --epochs", "--epochs")]
     [TestCase("train --epochs many", "--epochs is 'many'", "whole number of at least 1")]
     [TestCase("train --epochs 0", "--epochs is '0'")]

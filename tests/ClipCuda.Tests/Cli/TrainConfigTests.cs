@@ -1,5 +1,4 @@
 using System.Text.Json;
-using ClipCuda.Cli;
 using ClipCuda.Tests.Training;
 
 namespace ClipCuda.Tests.Cli;
@@ -75,13 +74,6 @@ public sealed class TrainConfigTests
 
     [Test]
     public void A_file_that_is_not_there_is_named() => CommandLine.Run("train", "--config", "nowhere.json").MustFail(1, "nowhere.json");
-
-    [TestCase("epoch", "epochs")]
-    [TestCase("batchsize", "batch_size")]
-    [TestCase("wramup", "warmup")]
-    [TestCase("Lr", "lr")]
-    public void The_nearest_name_is_the_one_with_the_fewest_changes(string typo, string name) =>
-        Assert.That(TrainConfig.Nearest(typo, ["lr", "epochs", "batch_size", "warmup", "beta1", "epochs_cooldown"]), Is.EqualTo(name));
 
     private (int, string) Train(params string[] args)
     {

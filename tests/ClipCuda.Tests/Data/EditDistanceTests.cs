@@ -15,4 +15,11 @@ public sealed class EditDistanceTests
         Assert.That(EditDistance.Between(a, b), Is.EqualTo(expected));
         Assert.That(EditDistance.Between(b, a), Is.EqualTo(expected));
     }
+
+    [TestCase("epoch", "epochs")]
+    [TestCase("batchsize", "batch_size")]
+    [TestCase("wramup", "warmup")]
+    [TestCase("Lr", "lr")]
+    public void The_nearest_name_is_the_one_with_the_fewest_changes(string typo, string name) =>
+        Assert.That(EditDistance.Nearest(typo, ["lr", "epochs", "batch_size", "warmup", "beta1", "epochs_cooldown"]), Is.EqualTo(name));
 }

@@ -2,20 +2,12 @@ using ClipCuda.Data;
 
 namespace ClipCuda.Tests.Data;
 
-public sealed class ImageLoaderTests
+public sealed class ImageLoaderTests : FolderTests
 {
-    private TemporaryFolder _folder = null!;
     private string[] _paths = null!;
 
     [SetUp]
-    public void SetUp()
-    {
-        _folder = new TemporaryFolder();
-        _paths = [.. Enumerable.Range(0, 7).Select(i => _folder.WriteImage($"{i}.png", 3 + i, 2, red: (byte)(10 * i)))];
-    }
-
-    [TearDown]
-    public void TearDown() => _folder.Dispose();
+    public void SetUp() => _paths = [.. Enumerable.Range(0, 7).Select(i => Folder.WriteImage($"{i}.png", 3 + i, 2, red: (byte)(10 * i)))];
 
     [Test]
     public void Gives_every_image_in_order_whatever_the_workers([Values(0, 1, 3)] int workers)

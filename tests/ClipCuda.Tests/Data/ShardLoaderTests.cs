@@ -5,19 +5,11 @@ using ClipCuda.Data;
 
 namespace ClipCuda.Tests.Data;
 
-public sealed class ShardLoaderTests
+public sealed class ShardLoaderTests : FolderTests
 {
     private const int Context = 8, BlockBytes = 512;
 
     private static readonly ClipTokenizer Tokenizer = new(Path.Combine(DataFolder.Find(), DataFolder.Merges));
-
-    private TemporaryFolder _folder = null!;
-
-    [SetUp]
-    public void CreateFolder() => _folder = new TemporaryFolder();
-
-    [TearDown]
-    public void DeleteFolder() => _folder.Dispose();
 
     [TestCase(1)]
     [TestCase(4)]
@@ -69,7 +61,7 @@ public sealed class ShardLoaderTests
     {
         string csv = WriteImages(13, captions: 3);
         var data = CsvDataset.Load(csv);
-        using (var stream = File.Create(_folder.At("a.tar")))
+        using (var stream = File.Create(Folder.At("a.tar")))
         using (var writer = new ShardWriter(stream))
         {
             for (int i = 0; i < data.Samples.Count; i++) writer.Add($"{i:D9}", data.Samples[i].Path, [.. data.Samples[i].Rows.Select(row => data.Rows[row].Caption)]);
@@ -78,7 +70,7 @@ public sealed class ShardLoaderTests
         {
             var options = Options(4) with { Shuffle = false, DrawCaptions = draw, Augmentation = new PixelAugmentation(0.5, 0.5, 0.4, 0.4, 0.4, 0.1, 0.3) };
             using var rows = new BatchLoader(data, Tokenizer, options);
-            using var shards = Load(new ShardOptions("a.tar", [_folder.At("a.tar")]), options);
+            using var shards = Load(new ShardOptions("a.tar", [Folder.At("a.tar")]), options);
             Assert.That(shards.SampleCount, Is.EqualTo(rows.SampleCount));
             for (int epoch = 0; epoch < 2; epoch++) Assert.That(Digests(shards.Epoch(epoch)), Is.EqualTo(Digests(rows.Epoch(epoch))));
         }
@@ -105,8 +97,8 @@ public sealed class ShardLoaderTests
     [Test]
     public void Entries_and_samples_of_no_use_are_skipped_and_listed()
     {
-        byte[] image = File.ReadAllBytes(_folder.WriteImage("x.png", 5, 5));
-        Write("a.tar",
+        byte[] image = File.ReadAllBytes(Folder.WriteImage("x.png", 5, 5));
+        Folder.WriteTar("a.tar",
             ("good.png", image), ("good.txt", "fine\n"u8.ToArray()),
             ("../evil.png", image), ("../evil.txt", "x"u8.ToArray()),
             ("/abs.png", image),
@@ -118,14 +110,14 @@ public sealed class ShardLoaderTests
             ("lonely.png", image),
             ("text.txt", "no image"u8.ToArray()),
             ("./sub/last.jpg", image), ("./sub/last.json", "{\"caption\": \"one\"}"u8.ToArray()));
-        using (var stream = File.Open(_folder.At("a.tar"), FileMode.Open))
+        using (var stream = File.Open(Folder.At("a.tar"), FileMode.Open))
         {
             // A link, behind what is there: over the end mark.
             stream.Position = stream.Length - 2 * BlockBytes;
             using var tar = new TarWriter(stream);
             tar.WriteEntry(new UstarTarEntry(TarEntryType.SymbolicLink, "link.png") { LinkName = "/etc/passwd" });
         }
-        using var loader = Load(new ShardOptions("a.tar", [_folder.At("a.tar")]), Options(2));
+        using var loader = Load(new ShardOptions("a.tar", [Folder.At("a.tar")]), Options(2));
         Assert.That(loader.SampleCount, Is.EqualTo(2));
         string[] reasons = ["leads out", "leads out", "leads out", "NUL", "UTF-8", "JSON", "JSON", "JSON", "no caption", "no image", "SymbolicLink"];
         foreach (var group in reasons.GroupBy(reason => reason))
@@ -139,11 +131,11 @@ public sealed class ShardLoaderTests
     {
         string csv = WriteImages(20, captions: 1);
         Pack(csv, "good.tar");
-        File.WriteAllText(_folder.At("7.png"), "no image");
+        File.WriteAllText(Folder.At("7.png"), "no image");
         Pack(csv, "bad.tar");
         var options = Options(5) with { Workers = workers };
-        using var good = Load(new ShardOptions("good.tar", [_folder.At("good.tar")]) { ShuffleBuffer = 8 }, options);
-        using var bad = Load(new ShardOptions("bad.tar", [_folder.At("bad.tar")]) { ShuffleBuffer = 8 }, options);
+        using var good = Load(new ShardOptions("good.tar", [Folder.At("good.tar")]) { ShuffleBuffer = 8 }, options);
+        using var bad = Load(new ShardOptions("bad.tar", [Folder.At("bad.tar")]) { ShuffleBuffer = 8 }, options);
         for (int epoch = 0; epoch < 2; epoch++)
         {
             int[] expected = Samples(good, epoch), actual = Samples(bad, epoch);
@@ -151,19 +143,19 @@ public sealed class ShardLoaderTests
             Assert.That(actual.Zip(expected).Where(pair => pair.Second != 7), Has.All.Matches<(int First, int Second)>(pair => pair.First == pair.Second));
         }
         Assert.That(bad.Skipped.Single().Reason, Does.Contain("000000007.png"));
-        using var strict = Load(new ShardOptions("bad.tar", [_folder.At("bad.tar")]), options with { Strict = true });
+        using var strict = Load(new ShardOptions("bad.tar", [Folder.At("bad.tar")]), options with { Strict = true });
         Assert.That(() => Samples(strict, 0), Throws.TypeOf<InvalidDataException>().With.Message.Contains("entry 15 of 'bad.tar'"));
     }
 
     [Test]
     public void Shards_without_a_sample_and_batches_too_large_are_errors()
     {
-        Write("empty.tar");
-        Assert.That(() => Load(new ShardOptions("empty.tar", [_folder.At("empty.tar")]), Options(1)), Throws.TypeOf<InvalidDataException>().With.Message.Contains("empty.tar"));
+        Folder.WriteTar("empty.tar");
+        Assert.That(() => Load(new ShardOptions("empty.tar", [Folder.At("empty.tar")]), Options(1)), Throws.TypeOf<InvalidDataException>().With.Message.Contains("empty.tar"));
         Assert.That(() => Load(Shards(1, 3), Options(4)), Throws.ArgumentException.With.Message.Contains("larger than the 3 samples"));
         Assert.That(() => Load(Shards(1, 3) with { ShuffleBuffer = 0 }, Options(3)), Throws.ArgumentException.With.Message.Contains("shuffle buffer"));
-        _folder.Write("none.tar", "this is no tar file at all, but it is long enough to have a header" + new string('x', 2000));
-        Assert.That(() => Load(new ShardOptions("none.tar", [_folder.At("none.tar")]), Options(1)), Throws.TypeOf<InvalidDataException>().With.Message.Contains("none.tar"));
+        Folder.Write("none.tar", "this is no tar file at all, but it is long enough to have a header" + new string('x', 2000));
+        Assert.That(() => Load(new ShardOptions("none.tar", [Folder.At("none.tar")]), Options(1)), Throws.TypeOf<InvalidDataException>().With.Message.Contains("none.tar"));
     }
 
     [Test]
@@ -172,7 +164,7 @@ public sealed class ShardLoaderTests
         string csv = WriteImages(4, captions: 2);
         Pack(csv, "a.tar");
         Pack(csv, "b.tar");
-        Assert.That(File.ReadAllBytes(_folder.At("b.tar")), Is.EqualTo(File.ReadAllBytes(_folder.At("a.tar"))));
+        Assert.That(File.ReadAllBytes(Folder.At("b.tar")), Is.EqualTo(File.ReadAllBytes(Folder.At("a.tar"))));
     }
 
     private static LoaderOptions Options(int batchSize) => new() { BatchSize = batchSize, ContextLength = Context, Training = true, Seed = 1, Workers = 2 };
@@ -185,33 +177,26 @@ public sealed class ShardLoaderTests
         string[] lines = File.ReadAllLines(csv);
         string[] names = [.. Enumerable.Range(0, shards).Select(shard =>
         {
-            string part = _folder.Write("part.csv", lines[0] + "\n" + string.Join("\n", lines.Skip(1 + shard * samples).Take(samples)));
+            string part = Folder.Write("part.csv", lines[0] + "\n" + string.Join("\n", lines.Skip(1 + shard * samples).Take(samples)));
             return Pack(part, $"{shard}.tar");
         })];
-        return new ShardOptions(_folder.At($"{{0..{shards - 1}}}.tar"), names);
+        return new ShardOptions(Folder.At($"{{0..{shards - 1}}}.tar"), names);
     }
 
     /// <summary>Images of different sizes and colours with so many captions each.</summary>
     private string WriteImages(int count, int captions)
     {
-        for (int i = 0; i < count; i++) _folder.WriteImage($"{i}.png", 5 + i % 3, 5 + i % 4, (byte)i, (byte)(7 * i), 200);
-        return _folder.Write("train.csv", "image_path,caption\n" + string.Concat(Enumerable.Range(0, count * captions).Select(i => $"{i / captions}.png,picture {i}\n")));
+        for (int i = 0; i < count; i++) Folder.WriteImage($"{i}.png", 5 + i % 3, 5 + i % 4, (byte)i, (byte)(7 * i), 200);
+        return Folder.Write("train.csv", "image_path,caption\n" + string.Concat(Enumerable.Range(0, count * captions).Select(i => $"{i / captions}.png,picture {i}\n")));
     }
 
     private string Pack(string csv, string name)
     {
         var data = CsvDataset.Load(csv);
-        using var stream = File.Create(_folder.At(name));
+        using var stream = File.Create(Folder.At(name));
         using var writer = new ShardWriter(stream);
         for (int i = 0; i < data.Samples.Count; i++) writer.Add($"{i:D9}", data.Samples[i].Path, [.. data.Samples[i].Rows.Select(row => data.Rows[row].Caption)]);
-        return _folder.At(name);
-    }
-
-    private void Write(string name, params (string Name, byte[] Bytes)[] entries)
-    {
-        using var stream = File.Create(_folder.At(name));
-        using var tar = new TarWriter(stream, TarEntryFormat.Ustar);
-        foreach (var (entry, bytes) in entries) tar.WriteEntry(new UstarTarEntry(TarEntryType.RegularFile, entry) { DataStream = new MemoryStream(bytes) });
+        return Folder.At(name);
     }
 
     private static int[] Samples(BatchSource source, int epoch)

@@ -1,3 +1,4 @@
+using System.Formats.Tar;
 using SkiaSharp;
 
 namespace ClipCuda.Tests.Data;
@@ -27,5 +28,14 @@ internal sealed class TemporaryFolder : IDisposable
         bitmap.Erase(new SKColor(red, green, blue));
         using var png = bitmap.Encode(SKEncodedImageFormat.Png, 100);
         return Write(name, png.ToArray());
+    }
+
+    /// <summary>Writes a tar file with these entries.</summary>
+    public string WriteTar(string name, params (string Name, byte[] Bytes)[] entries)
+    {
+        using var stream = File.Create(At(name));
+        using var tar = new TarWriter(stream, TarEntryFormat.Ustar);
+        foreach (var (entry, bytes) in entries) tar.WriteEntry(new UstarTarEntry(TarEntryType.RegularFile, entry) { DataStream = new MemoryStream(bytes) });
+        return At(name);
     }
 }

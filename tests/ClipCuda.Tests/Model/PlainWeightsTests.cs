@@ -3,16 +3,8 @@ using ClipCuda.Tests.Data;
 
 namespace ClipCuda.Tests.Model;
 
-public sealed class PlainWeightsTests
+public sealed class PlainWeightsTests : FolderTests
 {
-    private TemporaryFolder _folder = null!;
-
-    [SetUp]
-    public void MakeFolder() => _folder = new TemporaryFolder();
-
-    [TearDown]
-    public void DeleteFolder() => _folder.Dispose();
-
     [Test]
     public void The_configuration_is_that_of_the_shapes_and_the_activation_what_is_said([Values] bool quickGelu)
     {
@@ -52,8 +44,8 @@ public sealed class PlainWeightsTests
         Refuse(Changed(tensors => tensors.Add("transformer.resblocks.2147483647.ln_1.weight", ([1], [1]))), true, "--text-layers");
         Refuse(Changed(tensors => tensors.Add("transformer.resblocks.3.ln_1.weight", ([1], [1]))), true, "lacks 23 tensors: transformer.resblocks.2.ln_1.weight");
         Refuse(Changed(tensors => tensors.Add("visual.layer1.0.conv1.weight", ([1], [1]))), true, "holds a ResNet");
-        GoldenWeights.Write(_folder.At("hf.safetensors"), GoldenWeights.AsHuggingFace());
-        Refuse(_folder.At("hf.safetensors"), true, "names of Hugging Face's CLIPModel; put its config.json beside it");
+        GoldenWeights.Write(Folder.At("hf.safetensors"), GoldenWeights.AsHuggingFace());
+        Refuse(Folder.At("hf.safetensors"), true, "names of Hugging Face's CLIPModel; put its config.json beside it");
     }
 
     private static void Refuse(string path, bool? quickGelu, params string[] says)
@@ -66,7 +58,7 @@ public sealed class PlainWeightsTests
     {
         var tensors = GoldenWeights.Read(GoldenWeights.Path);
         change(tensors);
-        GoldenWeights.Write(_folder.At("w.safetensors"), tensors);
-        return _folder.At("w.safetensors");
+        GoldenWeights.Write(Folder.At("w.safetensors"), tensors);
+        return Folder.At("w.safetensors");
     }
 }

@@ -4,16 +4,8 @@ using ClipCuda.Tests.Data;
 
 namespace ClipCuda.Tests.Model;
 
-public sealed class PretrainedWeightsTests
+public sealed class PretrainedWeightsTests : FolderTests
 {
-    private TemporaryFolder _folder = null!;
-
-    [SetUp]
-    public void MakeFolder() => _folder = new TemporaryFolder();
-
-    [TearDown]
-    public void DeleteFolder() => _folder.Dispose();
-
     [Test]
     public void An_open_clip_folder_a_file_in_it_and_a_file_alone_give_the_same_weights()
     {
@@ -65,7 +57,7 @@ public sealed class PretrainedWeightsTests
     [Test]
     public void Half_precision_files_load_widened()
     {
-        string path = _folder.At("half.safetensors");
+        string path = Folder.At("half.safetensors");
         var golden = GoldenWeights.Read(GoldenWeights.Path);
         SafetensorsFile.Write(path, [.. golden.Select(tensor => new WeightTensor(tensor.Key, "F16", tensor.Value.Shape, take =>
             take(System.Runtime.InteropServices.MemoryMarshal.AsBytes(tensor.Value.Values.Select(value => (Half)value).ToArray().AsSpan()))))]);
@@ -154,11 +146,11 @@ public sealed class PretrainedWeightsTests
     [Test]
     public void A_folder_without_weights_says_what_it_lacks_and_that_pickles_are_not_read()
     {
-        Refuse(_folder.Path, "holds neither open_clip_config.json and open_clip_model.safetensors (open_clip) nor config.json and model.safetensors (Hugging Face)");
-        _folder.Write("pytorch_model.bin", "x");
-        _folder.Write("config.json", GoldenWeights.HuggingFaceConfig);
-        Refuse(_folder.Path, "'pytorch_model.bin' is a PyTorch pickle", "get the weights as safetensors");
-        Assert.That(() => PretrainedWeights.Open(_folder.At("none")), Throws.TypeOf<FileNotFoundException>().With.Message.Contains("none"));
+        Refuse(Folder.Path, "holds neither open_clip_config.json and open_clip_model.safetensors (open_clip) nor config.json and model.safetensors (Hugging Face)");
+        Folder.Write("pytorch_model.bin", "x");
+        Folder.Write("config.json", GoldenWeights.HuggingFaceConfig);
+        Refuse(Folder.Path, "'pytorch_model.bin' is a PyTorch pickle", "get the weights as safetensors");
+        Assert.That(() => PretrainedWeights.Open(Folder.At("none")), Throws.TypeOf<FileNotFoundException>().With.Message.Contains("none"));
     }
 
     private static void Refuse(string path, params string[] says)
@@ -189,17 +181,17 @@ public sealed class PretrainedWeightsTests
 
     private string OpenClipFolder()
     {
-        _folder.Write("open_clip/open_clip_config.json", GoldenWeights.OpenClipConfig);
-        File.Copy(GoldenWeights.Path, _folder.At("open_clip/open_clip_model.safetensors"), overwrite: true);
-        return _folder.At("open_clip");
+        Folder.Write("open_clip/open_clip_config.json", GoldenWeights.OpenClipConfig);
+        File.Copy(GoldenWeights.Path, Folder.At("open_clip/open_clip_model.safetensors"), overwrite: true);
+        return Folder.At("open_clip");
     }
 
     private string HuggingFaceFolder(Action<Dictionary<string, (int[] Shape, float[] Values)>> change)
     {
-        _folder.Write("hf/config.json", GoldenWeights.HuggingFaceConfig);
+        Folder.Write("hf/config.json", GoldenWeights.HuggingFaceConfig);
         var tensors = GoldenWeights.AsHuggingFace();
         change(tensors);
-        GoldenWeights.Write(_folder.At("hf/model.safetensors"), tensors);
-        return _folder.At("hf");
+        GoldenWeights.Write(Folder.At("hf/model.safetensors"), tensors);
+        return Folder.At("hf");
     }
 }

@@ -6,23 +6,15 @@ using ClipCuda.Tests.Data;
 namespace ClipCuda.Tests.Model;
 
 /// <summary>Damaged weights and configurations are read or refused with an error for the user, and take no more memory than their size warrants.</summary>
-public sealed class WeightsFuzzTests
+public sealed class WeightsFuzzTests : FolderTests
 {
     /// <summary>Of a reader's memory: what .NET itself needs for a small file and the text of an error.</summary>
     private const long Overhead = 2 << 20;
 
-    private TemporaryFolder _folder = null!;
-
-    [SetUp]
-    public void MakeFolder() => _folder = new TemporaryFolder();
-
-    [TearDown]
-    public void DeleteFolder() => _folder.Dispose();
-
     [Test]
     public void Damaged_safetensors_files()
     {
-        string path = _folder.At("w.safetensors");
+        string path = Folder.At("w.safetensors");
         SafetensorsFile.Write(path, [WeightTensor.Of("a", [2, 3], () => [1, 2, 3, 4, 5, 6]), WeightTensor.Zeros("b.weight", "BF16", 5), WeightTensor.Zeros("scale", "F32"), WeightTensor.Zeros("ids", "I64", 2)], ("format", "pt"));
         byte[] whole = File.ReadAllBytes(path);
         int header = (int)BinaryPrimitives.ReadUInt64LittleEndian(whole);
@@ -59,7 +51,7 @@ public sealed class WeightsFuzzTests
     [Test]
     public void Damaged_weights_of_a_model()
     {
-        string path = _folder.At("w.safetensors");
+        string path = Folder.At("w.safetensors");
         byte[] whole = File.ReadAllBytes(GoldenWeights.Path);
         int header = (int)BinaryPrimitives.ReadUInt64LittleEndian(whole);
         Mutation.Run(
@@ -81,19 +73,19 @@ public sealed class WeightsFuzzTests
     public void Damaged_configurations(string name)
     {
         bool openClip = name is "open_clip_config.json" or "clipcuda.json";
-        _folder.Write(openClip ? "open_clip_config.json" : "config.json", openClip ? GoldenWeights.OpenClipConfig : GoldenWeights.HuggingFaceConfig);
-        if (openClip) File.Copy(GoldenWeights.Path, _folder.At("open_clip_model.safetensors"));
-        else GoldenWeights.Write(_folder.At("model.safetensors"), GoldenWeights.AsHuggingFace());
-        _folder.Write("clipcuda.json", """{"qkv_bias": true, "epoch": 3}""");
-        _folder.Write("preprocessor_config.json", """{"image_mean": [0.48145466, 0.4578275, 0.40821073], "image_std": [0.26862954, 0.26130258, 0.27577711], "resample": 3, "do_resize": true, "size": {"shortest_edge": 48}}""");
-        byte[] whole = File.ReadAllBytes(_folder.At(name));
+        Folder.Write(openClip ? "open_clip_config.json" : "config.json", openClip ? GoldenWeights.OpenClipConfig : GoldenWeights.HuggingFaceConfig);
+        if (openClip) File.Copy(GoldenWeights.Path, Folder.At("open_clip_model.safetensors"));
+        else GoldenWeights.Write(Folder.At("model.safetensors"), GoldenWeights.AsHuggingFace());
+        Folder.Write("clipcuda.json", """{"qkv_bias": true, "epoch": 3}""");
+        Folder.Write("preprocessor_config.json", """{"image_mean": [0.48145466, 0.4578275, 0.40821073], "image_std": [0.26862954, 0.26130258, 0.27577711], "resample": 3, "do_resize": true, "size": {"shortest_edge": 48}}""");
+        byte[] whole = File.ReadAllBytes(Folder.At(name));
         Mutation.Run(
             random =>
             {
                 byte[] changed = Mutation.Change(random, whole);
-                File.WriteAllBytes(_folder.At(name), changed);
+                File.WriteAllBytes(Folder.At(name), changed);
                 // Sizes that are allowed may have many parameters, whose names are listed before they are looked for.
-                return (changed.Length, () => Encoding.Latin1.GetString(changed), () => PretrainedWeights.Open(_folder.Path).Dispose());
+                return (changed.Length, () => Encoding.Latin1.GetString(changed), () => PretrainedWeights.Open(Folder.Path).Dispose());
             },
             bytes => 256L << 20, typeof(InvalidDataException));
     }

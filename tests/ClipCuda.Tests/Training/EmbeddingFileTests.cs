@@ -5,23 +5,15 @@ using ClipCuda.Training;
 
 namespace ClipCuda.Tests.Training;
 
-public sealed class EmbeddingFileTests
+public sealed class EmbeddingFileTests : FolderTests
 {
     private static readonly string[] Items = ["/a/ä.png", "/a/\"b\".png", "/a/bad.png", "/a/c.png"];
     private static readonly float[] Rows = [1, 2, 3, 4, 5, 6];
 
-    private TemporaryFolder _folder = null!;
-
-    [SetUp]
-    public void SetUp() => _folder = new TemporaryFolder();
-
-    [TearDown]
-    public void TearDown() => _folder.Dispose();
-
     [Test]
     public void Holds_the_rows_and_says_of_what_they_are([Values("e.safetensors", "e.npy")] string name)
     {
-        string output = _folder.At(name);
+        string output = Folder.At(name);
         using (var file = new EmbeddingFile(output, "image_embeds", width: 2, "run"))
         {
             file.Add(Rows.AsSpan(0, 4), done: 2, skipped: []);
@@ -31,13 +23,13 @@ public sealed class EmbeddingFileTests
         }
         Assert.That(ReadRows(output), Is.EqualTo(Rows));
         Assert.That(File.ReadAllText(output + ".jsonl"), Is.EqualTo("{\"image_path\":\"/a/ä.png\"}\n{\"image_path\":\"/a/\\\"b\\\".png\"}\n{\"image_path\":\"/a/c.png\"}\n"));
-        Assert.That(Directory.GetFiles(_folder.Path), Has.Length.EqualTo(2), "nothing partial is left");
+        Assert.That(Directory.GetFiles(Folder.Path), Has.Length.EqualTo(2), "nothing partial is left");
     }
 
     [Test]
     public void Goes_on_where_a_run_was_cut()
     {
-        string output = _folder.At("e.npy");
+        string output = Folder.At("e.npy");
         using (var file = new EmbeddingFile(output, "image_embeds", width: 2, "run")) file.Add(Rows.AsSpan(0, 4), done: 3, skipped: [2]);
         // A cut in the middle of the next batch: rows that no line of the books speaks of, and half a line.
         File.AppendAllText(output + ".partial", "half");
@@ -54,7 +46,7 @@ public sealed class EmbeddingFileTests
     [Test]
     public void What_another_run_began_is_not_touched()
     {
-        string output = _folder.At("e.npy");
+        string output = Folder.At("e.npy");
         using (var file = new EmbeddingFile(output, "image_embeds", width: 2, "run")) file.Add(Rows, done: 3, skipped: []);
         Assert.That(() => new EmbeddingFile(output, "image_embeds", width: 2, "another"), Throws.TypeOf<IOException>().With.Message.Contains("e.npy.partial.jsonl").And.Message.Contains("another model"));
         using (var file = new EmbeddingFile(output, "image_embeds", width: 2, "run")) Assert.That(file.Rows, Is.EqualTo(3));
@@ -67,9 +59,9 @@ public sealed class EmbeddingFileTests
     [Test]
     public void Bad_names_are_refused()
     {
-        Assert.That(() => EmbeddingFile.CheckName(_folder.At("e.txt")), Throws.ArgumentException.With.Message.Contains(".safetensors").And.Message.Contains(".npy"));
-        Assert.That(() => EmbeddingFile.CheckName(_folder.At("nowhere/e.npy")), Throws.TypeOf<DirectoryNotFoundException>().With.Message.Contains("nowhere"));
-        Assert.That(() => EmbeddingFile.CheckName(_folder.Write("e.npy", "x")), Throws.TypeOf<IOException>().With.Message.Contains("exists already"));
+        Assert.That(() => EmbeddingFile.CheckName(Folder.At("e.txt")), Throws.ArgumentException.With.Message.Contains(".safetensors").And.Message.Contains(".npy"));
+        Assert.That(() => EmbeddingFile.CheckName(Folder.At("nowhere/e.npy")), Throws.TypeOf<DirectoryNotFoundException>().With.Message.Contains("nowhere"));
+        Assert.That(() => EmbeddingFile.CheckName(Folder.Write("e.npy", "x")), Throws.TypeOf<IOException>().With.Message.Contains("exists already"));
     }
 
     private static float[] ReadRows(string path)

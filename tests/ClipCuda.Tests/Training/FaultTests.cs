@@ -150,7 +150,7 @@ public sealed class FaultTests
             BatchSize = TinyRun.TrainImages,
             Epochs = 2,
             Keep = 2,
-            ValCsv = null,
+            ValData = null,
             Workers = 0,
             Model = options.Model with { Text = options.Model.Text with { Width = 4 } },
         };

@@ -283,15 +283,21 @@ public sealed class GradientCacheTests
         var (rgb, images, tokens) = Batch(options, seed: 1);
         int context = options.Model.Text.ContextLength;
         for (int i = distinctCaptions; i < images.Length; i++) tokens.AsSpan((i - distinctCaptions) * context, context).CopyTo(tokens.AsSpan(i * context));
-        int[]? keys = options.MaskDuplicates ? PairKeys.Of([], tokens, images.Length) : null;
         (float, float) result;
         if (options.AccumFreq > 1)
         {
-            using var cache = new GradientCache(model, options, tape, preprocess);
-            result = cache.ForwardAndBackward(rgb, images, tokens, keys);
+            using var report = new LossReport(model, tape);
+            using var cache = new GradientCache(model, options, tape, preprocess, report);
+            using var norm = new GradientNorm(model.Parameters);
+            cache.ForwardAndBackward(rgb, images, tokens);
+            norm.Compute(options.GradClipNorm);
+            report.Keep(norm);
+            var (loss, scale, _) = report.Read();
+            result = (loss, scale);
         }
         else
         {
+            int[]? keys = options.MaskDuplicates ? PairKeys.Of([], tokens, images.Length) : null;
             var image = model.EncodeImage(tape, PixelInput.Run(tape, preprocess, rgb, images, options.Model.Vision.ImageSize, options.Fit), training: true);
             var loss = ClipLoss.Forward(tape, image, model.EncodeText(tape, tokens, images.Length), model.LogitScale, keys is null ? null : tape.Input(keys, 2, images.Length));
             result = (loss.ToArray()[0], model.LogitScale.ToArray()[0]);

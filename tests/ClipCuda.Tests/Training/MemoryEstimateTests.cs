@@ -19,7 +19,7 @@ public sealed class MemoryEstimateTests
         _run = new TinyRun();
         _options = _run.Options("run");
         _train = CsvDataset.Load(_options.TrainData, _options.ImageRoot);
-        _val = CsvDataset.Load(_options.ValCsv!, _options.ImageRoot);
+        _val = CsvDataset.Load(_options.ValData!, _options.ImageRoot);
         using var loader = new BatchLoader(_train, new ClipTokenizer(Path.Combine(DataFolder.Find(), DataFolder.Merges)), _options.TrainLoader);
         _size = loader.TypicalSize();
     }

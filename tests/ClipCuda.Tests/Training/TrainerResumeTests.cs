@@ -88,8 +88,8 @@ public sealed class TrainerResumeTests
     [Test]
     public void Accumulated_batches_train_as_one_as_large()
     {
-        var (_, whole) = TinyRun.Train(_run.Options("whole") with { ValCsv = null });
-        var (_, parts) = TinyRun.Train(_run.Options("parts") with { ValCsv = null, BatchSize = 2, AccumFreq = 4 });
+        var (_, whole) = TinyRun.Train(_run.Options("whole") with { ValData = null });
+        var (_, parts) = TinyRun.Train(_run.Options("parts") with { ValData = null, BatchSize = 2, AccumFreq = 4 });
         Assert.That(parts.Steps.Select(step => (step.Step, step.BatchSize)), Is.EqualTo(whole.Steps.Select(step => (step.Step, step.BatchSize))));
         foreach (var (step, expected) in parts.Steps.Zip(whole.Steps)) Assert.That(step.Loss, Is.EqualTo(expected.Loss).Within(1e-4 * expected.Loss), $"step {step.Step}");
         Assert.That(File.ReadAllText(_run.Folder.At("parts/out.log")), Does.Match(@"Checkpoints: 2 written; the training waited \d+\.\d{3} s for them, "));
@@ -119,7 +119,7 @@ public sealed class TrainerResumeTests
     [Test]
     public void Evaluations_change_no_bit_of_what_is_trained()
     {
-        var (without, quiet) = TinyRun.Train(_run.Options("without") with { ValCsv = null });
+        var (without, quiet) = TinyRun.Train(_run.Options("without") with { ValData = null });
         var (with, progress) = TinyRun.Train(_run.Options("with") with { ValSteps = 1, ZeroShotData = ClassFolders() });
         Assert.That(progress.Evaluations, Has.Count.EqualTo(6));
         Assert.That(progress.ZeroShots.Select(z => z.Step), Is.EqualTo(new[] { 1, 2, 3, 4, 5, 6 }));
@@ -132,11 +132,11 @@ public sealed class TrainerResumeTests
     [Test]
     public void Checkpoints_come_every_so_many_steps_and_the_last_few_are_kept()
     {
-        var (summary, _) = TinyRun.Train(_run.Options("run") with { SaveSteps = 2, Keep = 3, ValCsv = null });
+        var (summary, _) = TinyRun.Train(_run.Options("run") with { SaveSteps = 2, Keep = 3, ValData = null });
         Assert.That(Directory.GetDirectories(_run.Folder.At("run/checkpoints")).Select(Path.GetFileName), Is.EquivalentTo(new[] { "epoch_1", "step_4", "epoch_2" }));
         Assert.That(File.ReadAllText(_run.Folder.At("run/checkpoints/latest")), Is.EqualTo("epoch_2\n"));
-        var (whole, _) = TinyRun.Train(_run.Options("whole") with { ValCsv = null });
-        var (again, _) = TinyRun.Train(_run.Options("run") with { Mode = RunMode.Resume, ResumeFrom = _run.Folder.At("run/checkpoints/step_4"), ValCsv = null });
+        var (whole, _) = TinyRun.Train(_run.Options("whole") with { ValData = null });
+        var (again, _) = TinyRun.Train(_run.Options("run") with { Mode = RunMode.Resume, ResumeFrom = _run.Folder.At("run/checkpoints/step_4"), ValData = null });
         AssertSame(again, whole);
         Assert.That(again.LastCheckpoint, Is.EqualTo(summary.LastCheckpoint));
     }

@@ -133,7 +133,7 @@ public sealed class TrainerTests
     [Test]
     public void The_loss_goes_down()
     {
-        var (_, progress) = TinyRun.Train(_run.Options("run") with { Epochs = 30, ValCsv = null, LearningRate = 5e-3f });
+        var (_, progress) = TinyRun.Train(_run.Options("run") with { Epochs = 30, ValData = null, LearningRate = 5e-3f });
         double first = progress.Steps.Take(3).Average(step => step.Loss), last = progress.Steps.TakeLast(3).Average(step => step.Loss);
         // Chance is ln 8 = 2.08.
         Assert.That(first, Is.EqualTo(2.08).Within(0.6));
@@ -149,7 +149,7 @@ public sealed class TrainerTests
         using var device = Device.Open("cpu", threads: 1);
         using var model = Checkpoint.Load(device, summary.LastCheckpoint!);
         using var preprocess = new Preprocess(device, options.Model.Vision.ImageSize, Preprocess.ClipMean, Preprocess.ClipDeviation);
-        var data = CsvDataset.Load(options.ValCsv!, options.ImageRoot);
+        var data = CsvDataset.Load(options.ValData!, options.ImageRoot);
         using var loader = new BatchLoader(data, new ClipTokenizer(Path.Combine(DataFolder.Find(), DataFolder.Merges)), options.ValLoader);
         using var tape = new Tape(device, recording: false);
         var report = new RetrievalEvaluation(model, preprocess, data, loader, options.BatchSize).Run(tape);
@@ -187,10 +187,10 @@ public sealed class TrainerTests
     [Test]
     public void Without_validation_data_nothing_is_evaluated_and_a_line_says_so()
     {
-        var (summary, progress) = TinyRun.Train(_run.Options("run") with { Epochs = 1, ValCsv = null });
+        var (summary, progress) = TinyRun.Train(_run.Options("run") with { Epochs = 1, ValData = null });
         Assert.That(summary.Evaluation, Is.Null);
         Assert.That(progress.Evaluations, Is.Empty);
-        Assert.That(progress.Notes, Has.One.Contains("--val-csv"));
+        Assert.That(progress.Notes, Has.One.Contains("--val-data"));
     }
 
     [Test]
@@ -234,7 +234,7 @@ public sealed class TrainerTests
         _run.Folder.WriteImage("good2.png", 20, 30, green: 200);
         _run.Folder.Write("damaged.png", "no image");
         string csv = _run.Folder.Write("own.csv", "image_path,caption\ngood1.png,red\nmissing.png,gone\ndamaged.png,broken\ngood2.png,green\n");
-        var options = _run.Options("run") with { TrainData = csv, ValCsv = csv, ImageRoot = null, BatchSize = 2, Epochs = 1 };
+        var options = _run.Options("run") with { TrainData = csv, ValData = csv, ImageRoot = null, BatchSize = 2, Epochs = 1 };
         var (summary, progress) = TinyRun.Train(options);
         Assert.That(progress.Notes, Has.Some.Contains("line 3").And.Some.Contains("missing.png").And.Some.Contains("damaged.png"));
         Assert.That(progress.Notes, Has.Some.Match("2 of .* skipped"));
@@ -244,9 +244,27 @@ public sealed class TrainerTests
     }
 
     [Test]
+    public void A_run_that_fails_before_its_first_step_does_not_take_its_name()
+    {
+        string image = _run.Folder.Write("one.png", "no image");
+        string csv = _run.Folder.Write("own.csv", "image_path,caption\none.png,red\n");
+        var options = _run.Options("run") with { TrainData = csv, ValData = null, ImageRoot = null, BatchSize = 1, Epochs = 1 };
+        Assert.That(() => TinyRun.Train(options), Throws.TypeOf<InvalidDataException>().With.Message.Contains("one.png"));
+        Assert.That(Directory.Exists(_run.Folder.At("run")), Is.False);
+        File.Delete(image);
+        _run.Folder.WriteImage("one.png", 20, 20, red: 200);
+        Assert.That(TinyRun.Train(options).Summary.LastCheckpoint, Does.EndWith("epoch_1"));
+
+        // One that fails later keeps what it has.
+        var progress = new RecordedProgress { AfterStep = _ => throw new IOException("no room") };
+        Assert.That(() => TinyRun.Train(options with { Name = "later" }, progress), Throws.TypeOf<IOException>());
+        Assert.That(File.ReadAllText(_run.Folder.At("later/out.log")), Does.Contain("| ERROR | no room"));
+    }
+
+    [Test]
     public void Captions_that_are_cut_are_counted()
     {
-        var (_, progress) = TinyRun.Train(_run.Options("run") with { Epochs = 1, ValCsv = null, Model = _run.Options("").Model with { Text = new TextConfig(4, 49408, 16, 1, 1) } });
+        var (_, progress) = TinyRun.Train(_run.Options("run") with { Epochs = 1, ValData = null, Model = _run.Options("").Model with { Text = new TextConfig(4, 49408, 16, 1, 1) } });
         Assert.That(progress.Notes, Has.One.Match(@"\d+ too long for the context and cut"));
     }
 

@@ -3,7 +3,7 @@ using ClipCuda.Training;
 
 namespace ClipCuda.Tests.Training;
 
-public sealed class TrainingStateTests
+public sealed class TrainingStateTests : FolderTests
 {
     private static readonly TrainingState State = new()
     {
@@ -19,27 +19,19 @@ public sealed class TrainingStateTests
         Score = 0.25,
     };
 
-    private TemporaryFolder _folder = null!;
-
-    [SetUp]
-    public void SetUp() => _folder = new TemporaryFolder();
-
-    [TearDown]
-    public void TearDown() => _folder.Dispose();
-
     [TestCase(0.25)]
     [TestCase(null)]
     public void Comes_back_as_it_was_written(double? score)
     {
-        (State with { Score = score }).Write(_folder.Path);
-        Assert.That(TrainingState.Read(_folder.Path), Is.EqualTo(State with { Score = score }));
+        (State with { Score = score }).Write(Folder.Path);
+        Assert.That(TrainingState.Read(Folder.Path), Is.EqualTo(State with { Score = score }));
     }
 
     [Test]
     public void A_score_that_is_no_number_is_none()
     {
-        (State with { Score = double.NaN }).Write(_folder.Path);
-        Assert.That(TrainingState.Read(_folder.Path).Score, Is.Null);
+        (State with { Score = double.NaN }).Write(Folder.Path);
+        Assert.That(TrainingState.Read(Folder.Path).Score, Is.Null);
     }
 
     [TestCase(5, "epoch_1")]
@@ -56,7 +48,7 @@ public sealed class TrainingStateTests
 
     [Test]
     public void Without_a_state_there_is_no_resuming_and_the_way_out_is_named() =>
-        Assert.That(() => TrainingState.Read(_folder.Path), Throws.TypeOf<FileNotFoundException>().With.Message.Contains("training.json").And.Message.Contains("--pretrained"));
+        Assert.That(() => TrainingState.Read(Folder.Path), Throws.TypeOf<FileNotFoundException>().With.Message.Contains("training.json").And.Message.Contains("--pretrained"));
 
     [TestCase("{")]
     [TestCase("{}")]
@@ -64,17 +56,17 @@ public sealed class TrainingStateTests
     [TestCase("""{"step": "x"}""")]
     public void A_damaged_file_is_named(string text)
     {
-        string path = _folder.Write("training.json", text);
-        Assert.That(() => TrainingState.Read(_folder.Path), Throws.TypeOf<InvalidDataException>().With.Message.Contains(path));
+        string path = Folder.Write("training.json", text);
+        Assert.That(() => TrainingState.Read(Folder.Path), Throws.TypeOf<InvalidDataException>().With.Message.Contains(path));
     }
 
     [Test]
     public void Steps_that_cannot_be_are_damage()
     {
-        (State with { StepsPerEpoch = 1 }).Write(_folder.Path);
-        string path = _folder.At("training.json");
+        (State with { StepsPerEpoch = 1 }).Write(Folder.Path);
+        string path = Folder.At("training.json");
         File.WriteAllText(path, File.ReadAllText(path).Replace("\"steps_per_epoch\": 1", "\"steps_per_epoch\": 0", StringComparison.Ordinal));
-        Assert.That(() => TrainingState.Read(_folder.Path), Throws.TypeOf<InvalidDataException>().With.Message.Contains("0 an epoch"));
+        Assert.That(() => TrainingState.Read(Folder.Path), Throws.TypeOf<InvalidDataException>().With.Message.Contains("0 an epoch"));
     }
 
     [Test]

@@ -38,7 +38,7 @@ public sealed class ZeroShotEvaluationTests
         var classifier = new ZeroShotClassifier(_tiny.Embedder, ["something red", "something green"], PromptTemplates.Default, batchSize: 1);
         var images = LabelledImages.OfFolders(options.ZeroShotData!);
         var counter = new ClassificationCounter(2);
-        foreach (var (image, similarities) in classifier.Similarities(new ImageLoader(images.Paths, 1), images.Paths)) counter.Add(similarities, images.Labels[image]);
+        foreach (var (image, similarities) in classifier.Similarities(new ImageLoader(images.Images, 1))) counter.Add(similarities, images.Labels[image]);
         Assert.That(report, Is.EqualTo(counter.Report()));
         Assert.That(report.Images, Is.EqualTo(3), "the damaged one is left out");
         Assert.That(evaluation.Run(step, default), Is.EqualTo(report), "again the same");
@@ -50,17 +50,28 @@ public sealed class ZeroShotEvaluationTests
     {
         string csv = _run.Folder.Write("labels.csv", "image_path,class\nclasses/a_red_square/1.png,a red square\nclasses/a_red_square/2.png,a red square\nclasses/green/3.png,green\nnone.png,green\n");
         string one = _run.Folder.Write("one.txt", "a photo of a {}.\n"), three = _run.Folder.Write("three.txt", string.Join('\n', PromptTemplates.Default));
-        var rows = Options() with { ZeroShotData = csv, ZeroShotLabelColumn = "class", ImageRoot = null };
+        var rows = Options() with { ZeroShotData = csv, ZeroShotLabel = "class", ImageRoot = null };
         using var step = new TrainingStep(_tiny.Model, rows);
         var folders = Create(Options()).Run(step, default);
         Assert.That(Create(rows).Run(step, default), Is.EqualTo(folders));
         Assert.That(Create(rows with { ZeroShotTemplates = three }).Run(step, default), Is.EqualTo(folders));
-        Assert.That(Create(rows with { ZeroShotTemplates = one }).Description, Does.StartWith("3 images of 2 classes from").And.Contains("1 template;").And.Contains("1 rows skipped, the first, line 5").And.Contains("none.png"));
+        Assert.That(Create(rows with { ZeroShotTemplates = one }).Description, Does.StartWith("3 images of 2 classes from").And.Contains("1 template;").And.Contains("1 skipped, the first, line 5").And.Contains("none.png"));
         Assert.That(Create(rows with { ZeroShotClasses = _run.Folder.Write("all.txt", "blue\ngreen\na red square\n") }).Description, Does.Contain("of 3 classes"));
-        Assert.That((rows with { ZeroShotLabelColumn = null }).Validate, Throws.ArgumentException.With.Message.Contains("--csv-label-key"));
-        Assert.That((Options() with { ZeroShotLabelColumn = "class" }).Validate, Throws.ArgumentException.With.Message.Contains("is a folder"));
+        Assert.That((rows with { ZeroShotLabel = null }).Validate, Throws.ArgumentException.With.Message.Contains("--label-key"));
+        Assert.That((Options() with { ZeroShotLabel = "class" }).Validate, Throws.ArgumentException.With.Message.Contains("is a folder"));
         Assert.That((Options() with { ZeroShotData = null, ZeroShotTemplates = one }).Validate, Throws.ArgumentException.With.Message.Contains("--zeroshot-data"));
         Assert.That(() => Create(rows with { ZeroShotTemplates = _run.Folder.Write("bad.txt", "no place\n") }), Throws.TypeOf<InvalidDataException>().With.Message.Contains("no place"));
+    }
+
+    [Test]
+    public void Takes_tar_shards()
+    {
+        (string, byte[])[] entries = [.. new[] { ("a_red_square/1", "a red square"), ("a_red_square/2", "a red square"), ("green/3", "green") }.SelectMany(sample =>
+            new (string, byte[])[] { (sample.Item1 + ".png", File.ReadAllBytes(_run.Folder.At($"classes/{sample.Item1}.png"))), (sample.Item1 + ".cls", System.Text.Encoding.UTF8.GetBytes(sample.Item2)) })];
+        var shards = Options() with { ZeroShotData = _run.Folder.WriteTar("a.tar", entries) };
+        shards.Validate();
+        using var step = new TrainingStep(_tiny.Model, shards);
+        Assert.That(Create(shards).Run(step, default), Is.EqualTo(Create(Options()).Run(step, default)));
     }
 
     [Test]
