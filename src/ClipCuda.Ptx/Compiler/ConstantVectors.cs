@@ -12,7 +12,7 @@ internal static unsafe class ConstantVectors
 {
     private const int BroadcastBytes = 64, MostBroadcasts = 1024;
     private static readonly ConcurrentDictionary<uint, Lazy<int>> Offsets = [];
-    private static int _broadcasts;
+    private static int BroadcastsMade;
 
     private static readonly ConcurrentDictionary<(long First, long Stride, int Bytes), nint> Multiples = [];
     private static readonly Lazy<nint> Bits = new(() =>
@@ -28,7 +28,7 @@ internal static unsafe class ConstantVectors
     /// <summary>The bytes from there to a vector whose lanes all have these bits, or −1 if there is no room for it.</summary>
     public static int OffsetOf(uint bits) => Offsets.GetOrAdd(bits, static key => new(() =>
     {
-        int number = Interlocked.Increment(ref _broadcasts) - 1;
+        int number = Interlocked.Increment(ref BroadcastsMade) - 1;
         if (number >= MostBroadcasts) return -1;
         new Span<uint>((byte*)Broadcasts + (number * BroadcastBytes), BroadcastBytes / sizeof(uint)).Fill(key);
         return number * BroadcastBytes;

@@ -13,7 +13,7 @@ public sealed class CsvRowBatchTests
         int rows = 0;
         for (int round = 0; round < 300; round++)
         {
-            batch.Begin([], []);
+            batch.Begin(Path(rows), Caption(rows));
             int first = rows;
             while (batch.TryAdd(Path(rows), Caption(rows), 2 + rows)) rows++;
             Assert.That(batch.Count, Is.EqualTo(rows - first).And.LessThanOrEqualTo(512));
