@@ -30,5 +30,5 @@ internal sealed record BenchmarkModel(string Name, TrainingOptions Options, int 
     public IReadOnlyList<ParameterSpec> Specs => ParameterNames.Of(Config, Options.WeightDecayScope);
 
     // Images have the model's size already; no crop is drawn.
-    private static TrainingOptions OptionsOf(Preset preset) => TrainingOptions.Of(preset, trainData: "", valCsv: null) with { Crop = null };
+    private static TrainingOptions OptionsOf(Preset preset) => TrainingOptions.Of(preset, trainData: "", valData: null) with { Crop = null };
 }

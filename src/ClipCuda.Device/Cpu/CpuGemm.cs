@@ -28,7 +28,7 @@ internal sealed unsafe class CpuGemm : IDisposable
     private const int TileColumnElements = 1 << 17; // of the columns of a tile: half a second-level cache
     private const long WorthSharing = 1_000_000; // multiply-adds; below, waking helpers costs more than it saves
     // An element that one core packs and another reads costs so many multiply-adds on its way; it decides for work of middling size.
-    private const double WorkAPackedElement = 100, SurelyWorthSharing = 10_000_000;
+    private const double WorkAPackedElement = 60, SurelyWorthSharing = 10_000_000;
     private const int MaxPlans = 1024;
 
     private readonly WorkerPool _pool;
