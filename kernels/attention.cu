@@ -17,6 +17,7 @@
 #include "common/reduce.cuh"
 
 constexpr int Others = 32;
+constexpr int Four = 4;  // queries whose weights are one load, in the backward
 constexpr int Pitch = 36;
 constexpr float Lowest = -3.402823466e38f;
 
@@ -49,7 +50,7 @@ DEVICE Place find_place(const Shape& shape) {
     return place;
 }
 
-// tile[i][d] of this warp's own rows, with zeros beyond the head's width. Full columns need no comparison a lane.
+// tile[i][d] of this warp's own rows, with zeros beyond the head's width.
 template <int Slots, int Columns, int Rows>
 DEVICE void load_own(float (&tile)[Rows][Columns * 32], const float* rows, long long stride, int first, const Shape& shape) {
     int mine = warp_index() * Slots;
@@ -57,14 +58,9 @@ DEVICE void load_own(float (&tile)[Rows][Columns * 32], const float* rows, long 
 #pragma unroll
     for (int c = 0; c < Columns; ++c) {
         int d = threadIdx.x % WarpSize + 32 * c;
-        if (32 * (c + 1) <= shape.head_width) {
 #pragma unroll
-            for (int slot = 0; slot < Slots; ++slot) tile[mine + slot][d] = rows[min(first + mine + slot, shape.sequence - 1) * stride + d];
-        } else {
-#pragma unroll 1
-            for (int slot = 0; slot < Slots; ++slot) {
-                tile[mine + slot][d] = d < shape.head_width ? rows[min(first + mine + slot, shape.sequence - 1) * stride + d] : 0;
-            }
+        for (int slot = 0; slot < Slots; ++slot) {
+            tile[mine + slot][d] = d < shape.head_width ? rows[min(first + mine + slot, shape.sequence - 1) * stride + d] : 0;
         }
     }
 }
@@ -155,39 +151,29 @@ DEVICE void accumulate(float (&sum)[Slots][Columns], const float (*weight)[Other
     }
 }
 
-// rows[own + slot][lane + 32·c] = sum[slot][c] · factor
+// rows[own + slot][lane + 32·c] = sum[slot][c], as far as there are such rows and columns
 template <int Columns, int Slots>
-DEVICE void store_rows(float* rows, long long stride, int own, const float (&sum)[Slots][Columns], const float (&factor)[Slots], const Shape& shape) {
+DEVICE void store_rows(float* rows, long long stride, int own, const float (&sum)[Slots][Columns], const Shape& shape) {
 #pragma unroll
     for (int c = 0; c < Columns; ++c) {
         int d = threadIdx.x % WarpSize + 32 * c;
-        if (32 * (c + 1) <= shape.head_width) {
+        if (d >= shape.head_width) continue;
 #pragma unroll
-            for (int slot = 0; slot < Slots; ++slot) {
-                if (own + slot < shape.sequence) rows[(own + slot) * stride + d] = sum[slot][c] * factor[slot];
-            }
-        } else if (d < shape.head_width) {
-#pragma unroll
-            for (int slot = 0; slot < Slots; ++slot) {
-                if (own + slot < shape.sequence) rows[(own + slot) * stride + d] = sum[slot][c] * factor[slot];
-            }
+        for (int slot = 0; slot < Slots; ++slot) {
+            if (own + slot < shape.sequence) rows[(own + slot) * stride + d] = sum[slot][c];
         }
     }
 }
 
-// The reverse, as far as there are such rows and columns.
+// The reverse.
 template <int Columns, int Slots>
 DEVICE void load_rows(float (&sum)[Slots][Columns], const float* rows, long long stride, int own, const Shape& shape) {
 #pragma unroll
     for (int c = 0; c < Columns; ++c) {
         int d = threadIdx.x % WarpSize + 32 * c;
-        if (32 * (c + 1) <= shape.head_width) {
+        if (d >= shape.head_width) continue;
 #pragma unroll
-            for (int slot = 0; slot < Slots; ++slot) sum[slot][c] = rows[min(own + slot, shape.sequence - 1) * stride + d];
-        } else if (d < shape.head_width) {
-#pragma unroll
-            for (int slot = 0; slot < Slots; ++slot) sum[slot][c] = rows[min(own + slot, shape.sequence - 1) * stride + d];
-        }
+        for (int slot = 0; slot < Slots; ++slot) sum[slot][c] = rows[min(own + slot, shape.sequence - 1) * stride + d];
     }
 }
 
@@ -240,22 +226,21 @@ DEVICE void forward(float* o, float* lse, const float* qkv, const Shape& shape) 
         __syncwarp();
     }
     if (query >= shape.sequence) return;
-    float factor[Slots];
     for (int slot = 0; slot < Slots; ++slot) {
         total[slot] = warp_sum(total[slot]);
-        factor[slot] = 1.0f / total[slot];
+        float factor = 1.0f / total[slot];
+        for (int c = 0; c < Columns; ++c) sum[slot][c] *= factor;
         if (lane == 0 && query + slot < shape.sequence) {
             lse[((long long)place.batch * shape.heads + place.head) * shape.sequence + query + slot] =
                 fmaf(log_f32(total[slot]), 1.44269504f, largest[slot]);
         }
     }
-    store_rows<Columns, Slots>(o + place.o, place.stride / 3, query, sum, factor, shape);
+    store_rows<Columns, Slots>(o + place.o, place.stride / 3, query, sum, shape);
 }
 
 // sum[slot][c] += Σ_i weight[i][slot] · rows[i][lane + 32·c]
-template <int Columns, int Slots>
-DEVICE void accumulate_transposed(float (&sum)[Slots][Columns], const float* weight, const float (*rows)[Columns * 32], int count) {
-    static_assert(Slots == 4, "a float4 of weights");
+template <int Columns>
+DEVICE void accumulate_transposed(float (&sum)[Four][Columns], const float* weight, const float (*rows)[Columns * 32], int count) {
     int lane = threadIdx.x % WarpSize;
 #pragma unroll 1
     for (int i = 0; i < count; ++i) {
@@ -264,7 +249,7 @@ DEVICE void accumulate_transposed(float (&sum)[Slots][Columns], const float* wei
 #pragma unroll
         for (int c = 0; c < Columns; ++c) value[c] = rows[i][lane + 32 * c];
 #pragma unroll
-        for (int slot = 0; slot < Slots; ++slot) {
+        for (int slot = 0; slot < Four; ++slot) {
 #pragma unroll
             for (int c = 0; c < Columns; ++c) sum[slot][c] = fmaf(element(four, slot), value[c], sum[slot][c]);
         }
@@ -276,7 +261,6 @@ DEVICE void accumulate_transposed(float (&sum)[Slots][Columns], const float* wei
 template <int Warps, int Columns, int Slots, bool Exact>
 DEVICE void backward(float* dqkv, const float* d_out, const float* qkv, const float* lse, const float* delta, const Shape& shape) {
     constexpr int Rows = Slots * Warps;
-    constexpr int Four = 4;
     alignas(16) __shared__ float own_k[Rows][Columns * 32];
     alignas(16) __shared__ float own_v[Rows][Columns * 32];
     alignas(16) __shared__ float other_q[Columns * 32][Pitch];
@@ -287,9 +271,6 @@ DEVICE void backward(float* dqkv, const float* d_out, const float* qkv, const fl
     int rows = blockDim.x / WarpSize * Slots;
     int mine = warp_index() * Slots;
     long long statistics = ((long long)place.batch * shape.heads + place.head) * shape.sequence;
-    float one[Slots], one_of_four[Four];
-    for (int slot = 0; slot < Slots; ++slot) one[slot] = 1;
-    for (int slot = 0; slot < Four; ++slot) one_of_four[slot] = 1;
     clear_others<Columns>(other_q, shape);
     clear_others<Columns>(other_do, shape);
 #pragma unroll 1
@@ -333,12 +314,12 @@ DEVICE void backward(float* dqkv, const float* d_out, const float* qkv, const fl
             for (int i = warp_index() * Four; i < min(Others, shape.sequence - start); i += blockDim.x / WarpSize * Four) {
                 float dq[Four][Columns] = {};
                 if (first > 0) load_rows<Columns, Four>(dq, dqkv + place.q, place.stride, start + i, shape);
-                accumulate_transposed<Columns, Four>(dq, &weight[0][i], own_k, min(rows, shape.sequence - first));
-                store_rows<Columns, Four>(dqkv + place.q, place.stride, start + i, dq, one_of_four, shape);
+                accumulate_transposed<Columns>(dq, &weight[0][i], own_k, min(rows, shape.sequence - first));
+                store_rows<Columns, Four>(dqkv + place.q, place.stride, start + i, dq, shape);
             }
         }
-        store_rows<Columns, Slots>(dqkv + place.k, place.stride, key, dk, one, shape);
-        store_rows<Columns, Slots>(dqkv + place.v, place.stride, key, dv, one, shape);
+        store_rows<Columns, Slots>(dqkv + place.k, place.stride, key, dk, shape);
+        store_rows<Columns, Slots>(dqkv + place.v, place.stride, key, dv, shape);
     }
 }
 
@@ -366,8 +347,8 @@ KERNEL(128) attention_delta(float* delta, const float* d_out, const float* o, in
         backward<Backward, Columns, Slots, Exact>(dqkv, d_out, qkv, lse, delta, {sequence, heads, head_width, 1, causal, scale});               \
     }
 
-// Heads of exactly so many columns, where nothing is compared with the width, and narrower ones. Not one function for both: it would be called
-// and not inlined.
+// Heads of exactly so many columns, where nothing is compared with the width, and narrower ones. `Exact` makes them functions of their own: the
+// shared arrays of one function are one variable of the module, which would count for every kernel.
 ATTENTION(32, true, 1, 8, 12, 8)
 ATTENTION(64, true, 2, 6, 12, 8)
 ATTENTION(128, true, 4, 4, 8, 2)
