@@ -6,12 +6,13 @@ namespace ClipCuda.Ptx;
 /// The live regions of global memory and, byte by byte, which of it has been written: what check mode holds every access against.
 /// Regions may be added and removed between launches only.
 /// </summary>
-public sealed class MemoryMap
+/// <param name="tracksWrites">False where only the regions matter, which then need no memory for their bytes.</param>
+public sealed class MemoryMap(bool tracksWrites = true)
 {
     private readonly SortedList<ulong, Region> _regions = [];
     private int _launches;
 
-    public void Add(ulong start, long bytes, string label) => _regions.Add(start, new Region(start, bytes, label));
+    public void Add(ulong start, long bytes, string label) => _regions.Add(start, new Region(start, bytes, label, tracksWrites));
 
     public void Remove(ulong start) => _regions.Remove(start);
 
@@ -51,14 +52,30 @@ public sealed class MemoryMap
     /// <summary>Null if the access is fine (a write is noted), else what is wrong with it.</summary>
     internal string? Check(ulong address, int bytes, bool write)
     {
-        if (Find(address) is not { } region) return $"at 0x{address:x}, in no buffer";
-        ulong offset = address - region.Start; // may exceed 2⁶³: addresses that a wrong kernel computes are anywhere
-        if (offset > (ulong)region.Bytes || offset + (uint)bytes > (ulong)region.Bytes)
-            return $"past the end of buffer '{region.Label}' (offset {offset} of {region.Bytes})";
+        if (Misses(address, bytes) is { } problem) return problem;
+        var region = Find(address)!;
+        ulong offset = address - region.Start;
         var written = region.Written.AsSpan((int)offset, bytes);
         if (write) written.Fill(true);
         else if (written.Contains(false)) return $"of uninitialised memory in buffer '{region.Label}' (offset {offset} of {region.Bytes})";
         return null;
+    }
+
+    /// <summary>Null if one region holds the bytes, else where they lie.</summary>
+    internal string? Misses(ulong address, int bytes)
+    {
+        if (Find(address) is not { } region) return $"at 0x{address:x}, in no buffer";
+        ulong offset = address - region.Start; // may exceed 2⁶³: addresses that a wrong kernel computes are anywhere
+        if (offset > (ulong)region.Bytes || offset + (uint)bytes > (ulong)region.Bytes)
+            return $"past the end of buffer '{region.Label}' (offset {offset} of {region.Bytes})";
+        return null;
+    }
+
+    /// <summary>Start and end of the region that holds the addresses [start, end); null if none holds all of them.</summary>
+    internal (ulong Start, ulong End)? Holding(ulong start, ulong end)
+    {
+        if (Find(start) is not { } region || end > region.Start + (ulong)region.Bytes) return null;
+        return (region.Start, region.Start + (ulong)region.Bytes);
     }
 
     /// <summary>The last region that starts at or before an address.</summary>
@@ -75,7 +92,7 @@ public sealed class MemoryMap
         return low == 0 ? null : _regions.Values[low - 1];
     }
 
-    private sealed class Region(ulong start, long bytes, string label)
+    private sealed class Region(ulong start, long bytes, string label, bool tracksWrites)
     {
         public ulong Start { get; } = start;
 
@@ -83,7 +100,7 @@ public sealed class MemoryMap
 
         public string Label { get; } = label;
 
-        public bool[] Written { get; } = new bool[bytes];
+        public bool[] Written { get; } = tracksWrites ? new bool[bytes] : [];
 
         private long[]? _read, _stored;
 

@@ -16,6 +16,9 @@ internal sealed unsafe class CpuDevice : Device
     private const long WorthAsking = 1 << 20; // bytes; below, an allocation does not ask the system what is free
 
     private readonly MemoryMap? _map;
+
+    /// <summary>What compiled kernels may access, where that is checked.</summary>
+    private readonly MemoryMap? _buffers;
     private readonly WorkerPool _pool;
     private readonly CpuGemm _gemm;
     private readonly Dictionary<Kernel, Program> _programs = [];
@@ -44,6 +47,7 @@ internal sealed unsafe class CpuDevice : Device
         _engine = engine;
         bool check = engine.Checks;
         _map = check ? new MemoryMap() : null;
+        _buffers = engine.ChecksBounds ? new MemoryMap(tracksWrites: false) : null;
         _pool = new WorkerPool(threads > 0 ? threads : Environment.ProcessorCount);
         _gemm = new CpuGemm(_pool, vectorBits);
         _runBlocks = RunBlocks;
@@ -152,7 +156,12 @@ internal sealed unsafe class CpuDevice : Device
         // Linux grants what it does not have, and kills the process when it writes there.
         if (bytes >= WorthAsking && FreeBytes is var free && bytes > free)
             throw new DeviceException($"Out of memory: '{label}' needs {bytes} bytes, {free} are free.");
-        if (_map is null) return (ulong)CpuMemory.Allocate(bytes);
+        if (_map is null)
+        {
+            ulong address = (ulong)CpuMemory.Allocate(bytes);
+            _buffers?.Add(address, bytes, label);
+            return address;
+        }
         if (bytes > Array.MaxLength) throw new DeviceException($"'{label}' needs {bytes} bytes; cpu:check can watch over buffers of {Array.MaxLength}.");
         byte* memory = CpuMemory.Allocate(bytes + 2 * GuardBytes);
         new Span<byte>(memory, GuardBytes).Fill(GuardValue);
@@ -170,6 +179,7 @@ internal sealed unsafe class CpuDevice : Device
         finally
         {
             _map?.Remove(buffer.Address);
+            _buffers?.Remove(buffer.Address);
             CpuMemory.Free((byte*)buffer.Address - (_map is null ? 0 : GuardBytes));
         }
     }
@@ -212,7 +222,7 @@ internal sealed unsafe class CpuDevice : Device
     {
         bool inOrder = entry.HasAtomics;
         if (_engine.VectorBits == 0) return new Program(KernelProgram.Create(entry, _map, _engine.StepLimit), null, inOrder);
-        if (CompiledProgram.TryCreate(entry, _engine.VectorBits, out string reason) is { } compiled) return new Program(null, compiled, inOrder);
+        if (CompiledProgram.TryCreate(entry, _engine.VectorBits, out string reason, _buffers) is { } compiled) return new Program(null, compiled, inOrder);
         Console.Error.WriteLine($"Kernel {entry.Name} is interpreted, which is slower: {reason}.");
         return new Program(KernelProgram.Create(entry, null), null, inOrder);
     }

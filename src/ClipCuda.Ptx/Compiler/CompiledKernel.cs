@@ -64,11 +64,13 @@ internal sealed class CompiledKernel
     private readonly int[] _codeIndex;
     private Segment?[] _segments = new Segment?[16];
 
+    /// <param name="checksBounds">Each load and store asks <see cref="Bounds"/> first.</param>
     /// <exception cref="NotCompilableException">The kernel has to stay with the interpreter.</exception>
     /// <exception cref="PtxException">It holds an instruction that neither engine runs.</exception>
-    public CompiledKernel(PtxEntry entry, int vectorBits, bool linear)
+    public CompiledKernel(PtxEntry entry, int vectorBits, bool linear, bool checksBounds)
     {
         Entry = entry;
+        ChecksBounds = checksBounds;
         var isa = VectorIsa.Of(vectorBits);
         (_code, File) = Decoder.Decode(entry, checks: false);
         // A guarded instruction is two: the guard, and what it guards. The second is what a handler runs.
@@ -95,6 +97,8 @@ internal sealed class CompiledKernel
     }
 
     public PtxEntry Entry { get; }
+
+    public bool ChecksBounds { get; }
 
     public List<BasicBlock> Blocks { get; }
 

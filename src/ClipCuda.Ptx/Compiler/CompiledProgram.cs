@@ -9,30 +9,34 @@ namespace ClipCuda.Ptx.Compiler;
 /// </summary>
 public sealed unsafe class CompiledProgram : IDisposable
 {
-    private static readonly ConditionalWeakTable<PtxEntry, ConcurrentDictionary<(int, bool), Lazy<CompiledKernel>>> Compiled = [];
+    private static readonly ConditionalWeakTable<PtxEntry, ConcurrentDictionary<(int, bool, bool), Lazy<CompiledKernel>>> Compiled = [];
 
     private readonly CompiledKernel?[] _kernels = new CompiledKernel?[2];
     private readonly Idle<Workspace>[] _idle = [new(), new()];
     private readonly PtxEntry _entry;
     private readonly int _vectorBits;
+    private readonly MemoryMap? _buffers;
 
-    private CompiledProgram(PtxEntry entry, int vectorBits)
+    private CompiledProgram(PtxEntry entry, int vectorBits, MemoryMap? buffers)
     {
         _entry = entry;
         _vectorBits = vectorBits;
+        _buffers = buffers;
         KernelFor(linear: true);
     }
 
     /// <summary>Prepares an entry; its methods are compiled as warps come to them.</summary>
     /// <param name="vectorBits">128, 256 or 512.</param>
     /// <param name="reason">Why the kernel has to be interpreted, if the result is null.</param>
+    /// <param name="buffers">If set, each load and store is held against these: what lies in none of them is an error. Otherwise a kernel that
+    /// accesses what it must not may end the process.</param>
     /// <exception cref="PtxException">The entry holds an instruction that no engine runs; names its line.</exception>
-    public static CompiledProgram? TryCreate(PtxEntry entry, int vectorBits, out string reason)
+    public static CompiledProgram? TryCreate(PtxEntry entry, int vectorBits, out string reason, MemoryMap? buffers = null)
     {
         reason = "";
         try
         {
-            return new CompiledProgram(entry, vectorBits);
+            return new CompiledProgram(entry, vectorBits, buffers);
         }
         catch (NotCompilableException error)
         {
@@ -49,7 +53,7 @@ public sealed unsafe class CompiledProgram : IDisposable
         bool linear = shape.Block.X % 32 == 0 || (shape.Block.Y == 1 && shape.Block.Z == 1);
         var kernel = KernelFor(linear);
         var idle = _idle[linear ? 0 : 1];
-        var workspace = idle.Take() ?? new Workspace(kernel);
+        var workspace = idle.Take() ?? new Workspace(kernel, _buffers);
         workspace.Prepare(shape, KernelProgram.DynamicSharedStart(_entry) + shape.DynamicSharedBytes);
         int warps = (int)((shape.Block.Count + 31) / 32);
         for (long block = firstBlock; block < firstBlock + blockCount; block++)
@@ -86,6 +90,7 @@ public sealed unsafe class CompiledProgram : IDisposable
                 while (outcome > 0 && (outcome & 1) != 0);
                 if (outcome == Outcome.Trapped) throw workspace.Fault(w, "the kernel executed trap");
                 if (outcome == Outcome.DivergentBarrier) throw workspace.Fault(w, "divergent barrier: live threads of this warp are elsewhere");
+                if (outcome == Outcome.OutOfBounds) throw workspace.Refused(w);
                 resume[w] = outcome < 0 ? Outcome.Exited : at;
                 running |= outcome >= 0;
             }
@@ -96,14 +101,14 @@ public sealed unsafe class CompiledProgram : IDisposable
     {
         int index = linear ? 0 : 1;
         if (Volatile.Read(ref _kernels[index]) is { } made) return made;
-        var kernel = Compiled.GetOrCreateValue(_entry).GetOrAdd((_vectorBits, linear), key => new(() => Compile(linear))).Value;
+        var kernel = Compiled.GetOrCreateValue(_entry).GetOrAdd((_vectorBits, linear, _buffers is not null), key => new(() => Compile(linear))).Value;
         Volatile.Write(ref _kernels[index], kernel);
         return kernel;
     }
 
     private CompiledKernel Compile(bool linear)
     {
-        var kernel = new CompiledKernel(_entry, _vectorBits, linear);
+        var kernel = new CompiledKernel(_entry, _vectorBits, linear, checksBounds: _buffers is not null);
         kernel.NumberOf(new ResumePoint(Daring.Together, 0, AtBranch: false));
         kernel.NumberOf(new ResumePoint(Daring.Apart, 0, AtBranch: false));
         return kernel;

@@ -191,6 +191,7 @@ internal sealed partial class Emitter
         foreach (var operation in block.Operations)
         {
             if (_analysis.NeedsTest(operation)) WriteTest(operation);
+            if (_version.Kernel.ChecksBounds) WriteBoundsCheck(operation);
             if (_inlining.IsInlined(operation) || _inlining.Absorbed.Contains(operation)) continue;
             WriteOperation(operation);
         }

@@ -92,6 +92,31 @@ internal sealed partial class Emitter
         CastVector(natural, want);
     }
 
+    /// <summary>Before a load or store of a scalar address; others are checked lane by lane (<see cref="EachLane"/>).</summary>
+    private void WriteBoundsCheck(Operation operation)
+    {
+        if (operation.Kind is not (OperationKind.Load or OperationKind.Store) || _analysis.ClassOf(operation.Sources[0]) is not { IsScalar: true } value) return;
+        if (operation.Kind == OperationKind.Load && operation.Destinations.All(w => _webs.Uses[w] == 0)) return;
+        _il.Emit(OpCodes.Ldarg_0);
+        PushAddress(operation, 0);
+        _il.Emit(OpCodes.Ldc_I8, value.IsAffine ? value.Step : 0);
+        PushAccess(operation, () => PushCurrent(operation.Block));
+    }
+
+    /// <summary>On the stack: the warp, lane 0's address and the distance of lanes. Ends the method where <see cref="Bounds.Allow"/> refuses the access.</summary>
+    private void PushAccess(Operation operation, Action pushLanes)
+    {
+        bool store = operation.Kind == OperationKind.Store;
+        Constant((store ? operation.Sources.Length - 1 : operation.Destinations.Length) * MemoryForm.ElementBytes(operation.Type));
+        pushLanes();
+        Constant((store ? Bounds.Access.Write : 0) | (operation.Space == MemorySpace.Shared ? Bounds.Access.Shared : 0));
+        _il.Emit(OpCodes.Call, typeof(Bounds).GetMethod(nameof(Bounds.Allow))!);
+        var allowed = _il.DefineLabel();
+        _il.Emit(OpCodes.Brtrue, allowed);
+        WriteFault(operation.Origin, operation.Block, Outcome.OutOfBounds);
+        _il.MarkLabel(allowed);
+    }
+
     private void WriteLoad(Operation operation)
     {
         if (operation.Destinations.All(w => _webs.Uses[w] == 0)) return;
@@ -421,6 +446,19 @@ internal sealed partial class Emitter
             _il.Emit(OpCodes.Conv_I);
         }
         _il.Emit(OpCodes.Stloc, address);
+        if (_version.Kernel.ChecksBounds && !value.IsScalar)
+        {
+            _il.Emit(OpCodes.Ldarg_0);
+            // As if lane 0 were that lane, so that a lane counts as the one that it is.
+            _il.Emit(OpCodes.Ldloc, address);
+            _il.Emit(OpCodes.Ldc_I8, 0L);
+            PushAccess(operation, () =>
+            {
+                Constant(1);
+                _il.Emit(OpCodes.Ldloc, lane);
+                _il.Emit(OpCodes.Shl);
+            });
+        }
         body(lane, address);
         _il.MarkLabel(test);
         _il.Emit(OpCodes.Ldloc, left);

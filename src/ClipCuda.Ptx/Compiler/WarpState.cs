@@ -34,6 +34,10 @@ internal unsafe struct WarpState
     /// <summary>A handle of the <see cref="Workspace"/>.</summary>
     public nint Workspace;
 
+    /// <summary>Where accesses are checked: the buffer that was accessed last.</summary>
+    public ulong KnownStart;
+    public ulong KnownEnd;
+
     /// <summary>The lanes that run when a method begins.</summary>
     public uint Lanes;
 
@@ -63,7 +67,7 @@ internal unsafe delegate int Segment(WarpState* warp);
 
 internal static class Outcome
 {
-    public const int Exited = -1, Trapped = -2, DivergentBarrier = -3;
+    public const int Exited = -1, Trapped = -2, DivergentBarrier = -3, OutOfBounds = -4;
 }
 
 /// <summary>Where a warp goes on: a version, a block, and whether before its first instruction or at its last, the branch.</summary>

@@ -17,22 +17,33 @@ internal sealed unsafe class Workspace : IDisposable
     private int _arenaBytes;
     private int _warps;
     private int _sharedBytes = -1;
+    private int _blockSharedBytes;
     private LaunchShape _shape;
 
-    public Workspace(CompiledKernel kernel)
+    /// <param name="buffers">If set, what the kernel may access.</param>
+    public Workspace(CompiledKernel kernel, MemoryMap? buffers)
     {
         _kernel = kernel;
+        Bounds = buffers is null ? null : new Bounds(buffers);
         _usesHandlers = kernel.UsesHandlers;
         _handle = GCHandle.Alloc(this);
     }
+
+    public PtxEntry Entry => _kernel.Entry;
+
+    /// <summary>What the kernel may access; null where that is not checked.</summary>
+    public Bounds? Bounds { get; }
 
     public WarpState* States { get; private set; }
 
     /// <summary>Where each warp goes on; Exited when it is done.</summary>
     public int* Resume { get; private set; }
 
+    public static Workspace Of(WarpState* state) => (Workspace)GCHandle.FromIntPtr(state->Workspace).Target!;
+
     public void Prepare(in LaunchShape shape, int sharedBytes)
     {
+        _blockSharedBytes = sharedBytes;
         if (shape == _shape && sharedBytes == _sharedBytes) return;
         int warps = ((int)shape.Block.Count + 31) / 32;
         if (warps > _warps || sharedBytes > _sharedBytes) Allocate(Math.Max(warps, _warps), Math.Max(sharedBytes, _sharedBytes));
@@ -52,6 +63,7 @@ internal sealed unsafe class Workspace : IDisposable
             (state->CtaidX, state->CtaidY, state->CtaidZ) = (x, y, z);
             Resume[w] = count == 32 ? 0 : 1;
         }
+        Bounds?.StartBlock(States, (threads + 31) / 32, _blockSharedBytes);
         if (!_usesHandlers) return;
         foreach (var group in _groups)
         {
@@ -75,13 +87,28 @@ internal sealed unsafe class Workspace : IDisposable
     /// <summary>Runs one instruction by the interpreter's handler for the lanes of a mask; operands and results lie in its register file.</summary>
     public static void RunHandler(WarpState* state, int codeIndex, uint mask)
     {
-        var workspace = (Workspace)GCHandle.FromIntPtr(state->Workspace).Target!;
+        var workspace = Of(state);
         var group = workspace._groups[state->Warp / Lanes.Warps];
         int shift = state->Warp % 2 * 32;
         bool high = state->Warp % Lanes.Warps >= 2;
         group.Lanes.SetMask(high ? 0 : (ulong)mask << shift, high ? (ulong)mask << shift : 0);
         ref readonly var instruction = ref workspace._kernel.Code[codeIndex];
         instruction.Masked(ref group.Lanes, instruction);
+    }
+
+    /// <summary>Whether bytes lie in some thread's local memory.</summary>
+    public bool HoldsLocal(long address, int bytes)
+    {
+        var (start, size) = _kernel.File.LocalMemory;
+        return _groups.Exists(g => address >= (long)g.Lanes.Registers + start && address + bytes <= (long)g.Lanes.Registers + start + size);
+    }
+
+    /// <summary>The error of an access that <see cref="Bounds"/> refused a warp.</summary>
+    public PtxException Refused(int warp)
+    {
+        var (what, lane) = Bounds!.Violation;
+        States[warp].Lanes = 1u << lane;
+        return Fault(warp, what);
     }
 
     /// <summary>An error at an instruction of a warp, in the interpreter's words.</summary>

@@ -43,6 +43,22 @@ public sealed unsafe class CpuDeviceTests
     }
 
     [Test]
+    public void Compiled_kernels_are_checked_against_live_buffers_in_debug_builds()
+    {
+#if DEBUG
+        Assert.That(CpuEngine.Fastest.ChecksBounds);
+#else
+        Assert.That(CpuEngine.Fastest.ChecksBounds, Is.False);
+#endif
+        using var device = new CpuDevice(2, CpuEngine.Fastest with { ChecksBounds = true });
+        var copy = device.LoadModule("test.ptx", KernelTests.Ptx)["test_copy"];
+        var (from, to) = (device.Allocate(1000 * sizeof(float), "from"), device.Allocate(1000 * sizeof(float), "to"));
+        device.Clear(from.Start, from.Bytes);
+        copy.Launch(8, 128, to.Start, from.Start, 1000, 0f);
+        Assert.That(() => copy.Launch(8, 128, to.Start, from.Start, 1001, 0f), Throws.TypeOf<PtxException>().With.Message.Contains("'from' (offset 4000 of 4000)"));
+    }
+
+    [Test]
     public void Checks_bring_a_fault_of_any_block_to_the_caller()
     {
         foreach (int offset in new[] { 0, 900 })

@@ -59,7 +59,7 @@ public sealed class LanePassesTests
     [TestCaseSource(nameof(Loops))]
     public void Lanes_that_have_nothing_to_do_with_each_other_may_pass_one_after_another(string body, bool expected)
     {
-        var kernel = new CompiledKernel(PtxModule.Parse(EngineComparison.Entry(body, BytesAThread), "loop.ptx").Entries[0], vectorBits: 256, linear: true);
+        var kernel = new CompiledKernel(PtxModule.Parse(EngineComparison.Entry(body, BytesAThread), "loop.ptx").Entries[0], vectorBits: 256, linear: true, checksBounds: false);
         var analysis = new Analysis(kernel.Entry, kernel.Blocks, kernel.Graph, kernel.Webs, Daring.Together, linear: true, bolder: null);
         var inlining = new Inlining(kernel.Blocks, kernel.Graph, kernel.Webs, analysis);
         var loop = kernel.Graph.Loops.MinBy(l => kernel.Graph.Position[l.Header])!;
