@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Reflection;
 using System.Reflection.Emit;
 using System.Runtime.Intrinsics;
@@ -15,8 +16,10 @@ internal sealed class VectorIsa
 
     private readonly Type _static;
     private readonly Type _open;
-    private readonly Dictionary<(string, Type, int), MethodInfo> _methods = [];
-    private readonly Lock _lock = new();
+    /// <summary>Finding a method by reflection takes longer than all else that is done for an instruction.</summary>
+    private readonly ConcurrentDictionary<(string Name, Type Element, int Parameters), MethodInfo> _methods = [];
+    private readonly ConcurrentDictionary<(Type From, Type To), MethodInfo> _casts = [];
+    private readonly ConcurrentDictionary<(string Name, Type Element, int Parameters), MethodInfo> _masked = [];
 
     private VectorIsa(int bits)
     {
@@ -47,18 +50,12 @@ internal sealed class VectorIsa
     public Type Vector(Type element) => _open.MakeGenericType(element);
 
     /// <summary>A method whose vectors all have elements of this type, by its number of parameters.</summary>
-    public MethodInfo Method(string name, Type element, int parameters)
-    {
-        lock (_lock)
-        {
-            if (_methods.TryGetValue((name, element, parameters), out var method)) return method;
-            return _methods[(name, element, parameters)] = Find(_static, name, element, Vector(element), parameters);
-        }
-    }
+    public MethodInfo Method(string name, Type element, int parameters) =>
+        _methods.GetOrAdd((name, element, parameters), static (key, isa) => Find(isa._static, key.Name, key.Element, isa.Vector(key.Element), key.Parameters), this);
 
     /// <summary>Reinterprets the bits of vectors.</summary>
     public MethodInfo As(Type from, Type to) =>
-        _static.GetMethods().First(m => m.Name == "As" && m.GetGenericArguments().Length == 2).MakeGenericMethod(from, to);
+        _casts.GetOrAdd((from, to), static (key, isa) => isa._static.GetMethods().First(m => m.Name == "As" && m.GetGenericArguments().Length == 2).MakeGenericMethod(key.From, key.To), this);
 
     /// <summary>Makes a vector of elements given one by one.</summary>
     public MethodInfo CreateOfElements(Type element) =>
@@ -125,11 +122,14 @@ internal sealed class VectorIsa
         for (int bits = Bits; bits > 128; bits /= 2) il.Emit(OpCodes.Call, Of(bits).Method("GetLower", typeof(float), 1));
     }
 
-    private MethodInfo Masked(string name, Type element, int parameters)
+    private MethodInfo Masked(string name, Type element, int parameters) =>
+        _masked.GetOrAdd((name, element, parameters), static (key, isa) => FindMasked(isa.Bits, key.Name, key.Element, isa.Vector(key.Element), key.Parameters), this);
+
+    private static MethodInfo FindMasked(int bits, string name, Type element, Type vector, int parameters)
     {
-        var type = Bits == 512 ? typeof(Avx512F) : element == typeof(float) ? typeof(Avx) : typeof(Avx2);
+        var type = bits == 512 ? typeof(Avx512F) : element == typeof(float) ? typeof(Avx) : typeof(Avx2);
         return type.GetMethods().First(m => m.Name == name && m.GetParameters() is var p && p.Length == parameters
-            && p[0].ParameterType == element.MakePointerType() && p[1].ParameterType == Vector(element));
+            && p[0].ParameterType == element.MakePointerType() && p[1].ParameterType == vector);
     }
 
     private static MethodInfo Find(Type type, string name, Type element, Type vector, int count)
