@@ -56,10 +56,17 @@ public sealed unsafe class CompiledProgram : IDisposable
         var workspace = idle.Take() ?? new Workspace(kernel, _buffers);
         workspace.Prepare(shape, KernelProgram.DynamicSharedStart(_entry) + shape.DynamicSharedBytes);
         int warps = (int)((shape.Block.Count + 31) / 32);
-        for (long block = firstBlock; block < firstBlock + blockCount; block++)
+        var (x, y, z) = ((int)(firstBlock % shape.Grid.X), (int)(firstBlock / shape.Grid.X % shape.Grid.Y), (int)(firstBlock / shape.Grid.X / shape.Grid.Y));
+        var last = (Number: -1, Method: default(Segment));
+        for (long left = blockCount; left > 0; left--)
         {
-            workspace.StartBlock(parameters, (int)(block % shape.Grid.X), (int)(block / shape.Grid.X % shape.Grid.Y), (int)(block / shape.Grid.X / shape.Grid.Y));
-            RunBlock(kernel, workspace, warps);
+            workspace.StartBlock(parameters, x, y, z);
+            RunBlock(kernel, workspace, warps, ref last);
+            // Not by division, which takes as long as a short warp.
+            if (++x < shape.Grid.X) continue;
+            x = 0;
+            if (++y < shape.Grid.Y) continue;
+            (y, z) = (0, z + 1);
         }
         if (!idle.TryReturn(workspace)) workspace.Dispose();
     }
@@ -69,7 +76,8 @@ public sealed unsafe class CompiledProgram : IDisposable
         foreach (var idle in _idle) while (idle.Take() is { } workspace) workspace.Dispose();
     }
 
-    private static void RunBlock(CompiledKernel kernel, Workspace workspace, int warps)
+    /// <param name="last">The method that ran last: most often the next is the same.</param>
+    private static void RunBlock(CompiledKernel kernel, Workspace workspace, int warps, ref (int Number, Segment? Method) last)
     {
         int* resume = workspace.Resume;
         for (bool running = true; running;)
@@ -82,9 +90,12 @@ public sealed unsafe class CompiledProgram : IDisposable
                 int outcome;
                 do
                 {
-                    var segment = kernel.SegmentOf(at);
-                    workspace.EnsureArena();
-                    outcome = segment(workspace.States + w);
+                    if (at != last.Number)
+                    {
+                        last = (at, kernel.SegmentOf(at));
+                        workspace.EnsureArena();
+                    }
+                    outcome = last.Method!(workspace.States + w);
                     at = outcome >> 1;
                 }
                 while (outcome > 0 && (outcome & 1) != 0);

@@ -73,12 +73,12 @@ internal sealed partial class Emitter
         var (method, emitter) = Write(version, entry, resumeNumber, brief: false);
         if (emitter._il.ILOffset > LongestOptimised) (method, emitter) = Write(version, entry, resumeNumber, brief: true);
         arenaBytes = emitter._places.ArenaBytes;
-        return method.CreateDelegate<Segment>();
+        return method.CreateDelegate<Segment>(version);
     }
 
     private static (DynamicMethod Method, Emitter Emitter) Write(CompiledVersion version, ResumePoint entry, Func<ResumePoint, int> resumeNumber, bool brief)
     {
-        var method = new DynamicMethod($"{version.Kernel.Entry.Name}_{entry.Daring}_{entry.Block}", typeof(int), [typeof(WarpState).MakePointerType()], typeof(Emitter).Module, skipVisibility: true)
+        var method = new DynamicMethod($"{version.Kernel.Entry.Name}_{entry.Daring}_{entry.Block}", typeof(int), [typeof(object), typeof(WarpState).MakePointerType()], typeof(Emitter).Module, skipVisibility: true)
         {
             InitLocals = false,
         };
@@ -382,6 +382,9 @@ internal sealed partial class Emitter
         _il.Emit(OpCodes.Conv_I8);
     }
 
+    /// <summary>Pushes the warp's state, which comes second: a delegate of a static method with a first argument of its own needs no thunk that moves the others.</summary>
+    private void PushWarp() => _il.Emit(OpCodes.Ldarg_1);
+
     /// <summary>Pushes a field of the warp's state.</summary>
     private void State(string field, OpCode load)
     {
@@ -390,7 +393,7 @@ internal sealed partial class Emitter
             _il.Emit(OpCodes.Ldloc, pointer);
             return;
         }
-        _il.Emit(OpCodes.Ldarg_0);
+        PushWarp();
         Constant((int)Marshal.OffsetOf<WarpState>(field));
         _il.Emit(OpCodes.Add);
         _il.Emit(load);
@@ -406,7 +409,7 @@ internal sealed partial class Emitter
 
     private void StoreState(string field, Action push)
     {
-        _il.Emit(OpCodes.Ldarg_0);
+        PushWarp();
         Constant((int)Marshal.OffsetOf<WarpState>(field));
         _il.Emit(OpCodes.Add);
         push();

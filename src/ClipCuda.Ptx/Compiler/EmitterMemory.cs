@@ -97,7 +97,7 @@ internal sealed partial class Emitter
     {
         if (operation.Kind is not (OperationKind.Load or OperationKind.Store) || _analysis.ClassOf(operation.Sources[0]) is not { IsScalar: true } value) return;
         if (operation.Kind == OperationKind.Load && operation.Destinations.All(w => _webs.Uses[w] == 0)) return;
-        _il.Emit(OpCodes.Ldarg_0);
+        PushWarp();
         PushAddress(operation, 0);
         _il.Emit(OpCodes.Ldc_I8, value.IsAffine ? value.Step : 0);
         PushAccess(operation, () => PushCurrent(operation.Block));
@@ -448,7 +448,7 @@ internal sealed partial class Emitter
         _il.Emit(OpCodes.Stloc, address);
         if (_version.Kernel.ChecksBounds && !value.IsScalar)
         {
-            _il.Emit(OpCodes.Ldarg_0);
+            PushWarp();
             // As if lane 0 were that lane, so that a lane counts as the one that it is.
             _il.Emit(OpCodes.Ldloc, address);
             _il.Emit(OpCodes.Ldc_I8, 0L);
@@ -481,7 +481,7 @@ internal sealed partial class Emitter
                 StoreVector(ElementOf(type));
             }
         }
-        _il.Emit(OpCodes.Ldarg_0);
+        PushWarp();
         Constant(_version.Kernel.CodeIndexOf(operation.Origin));
         PushCurrent(operation.Block);
         _il.Emit(OpCodes.Call, typeof(Workspace).GetMethod(nameof(Workspace.RunHandler))!);
