@@ -135,7 +135,8 @@ public sealed class Preprocess : IDisposable
         var (tapsY, pitchY, axisY) = Place(new Axis(image.CropHeight, image.ResizedHeight, image.WindowY, ByColumn: false, Flip: false));
         int firstRow = axisY[0], last = (_size - 1) * pitchY, rows = axisY[last] + axisY[last + 1] - firstRow;
         long start = image.Offset + 3L * ((long)(image.CropY + firstRow) * image.Width + image.CropX);
-        _table.AddRange([start, 3L * image.Width, firstRow, rowBytes, rows, tapsX, countX, tapsY, pitchY]);
+        // As a span: a list takes anything else as an object, one an image.
+        _table.AddRange((ReadOnlySpan<long>)[start, 3L * image.Width, firstRow, rowBytes, rows, tapsX, countX, tapsY, pitchY]);
         return rows;
     }
 
@@ -143,7 +144,7 @@ public sealed class Preprocess : IDisposable
     private ReadOnlySpan<float> Table(ReadOnlySpan<ColourChange> colours)
     {
         _changes.Clear();
-        foreach (var change in colours) _changes.AddRange([change.Jitter ? change.Order : -1, change.Brightness, change.Contrast, change.Saturation, change.Hue, change.Gray ? 1 : 0, 0, 0]);
+        foreach (var change in colours) _changes.AddRange((ReadOnlySpan<float>)[change.Jitter ? change.Order : -1, change.Brightness, change.Contrast, change.Saturation, change.Hue, change.Gray ? 1 : 0, 0, 0]);
         return CollectionsMarshal.AsSpan(_changes);
     }
 

@@ -14,6 +14,7 @@ public sealed class EventFile : IDisposable
     // Field numbers of the messages.
     private const int EventWallTime = 1, EventStep = 2, EventFileVersion = 3, EventSummary = 5, EventSession = 7, SessionStatus = 1, SessionStart = 1, SummaryValue = 1, ValueTag = 1, ValueSimple = 2, ValueImage = 4;
     private const int ImageHeight = 1, ImageWidth = 2, ImageColours = 3, ImageBytes = 4, Rgba = 4;
+    private const int TagBytes = 1; // of a field number below 16
 
     /// <summary>A message of a step has some 30 bytes; by default each of its streams would have 4,096.</summary>
     private const int BufferBytes = 64;
@@ -61,11 +62,13 @@ public sealed class EventFile : IDisposable
         {
             foreach (var (tag, value) in scalars)
             {
-                AddValue(output, tag, item =>
-                {
-                    item.WriteTag(ValueSimple, WireFormat.WireType.Fixed32);
-                    item.WriteFloat((float)value);
-                });
+                // As Nested writes it, without its streams: these are a step's.
+                output.WriteTag(SummaryValue, WireFormat.WireType.LengthDelimited);
+                output.WriteLength(TagBytes + CodedOutputStream.ComputeStringSize(tag) + TagBytes + sizeof(float));
+                output.WriteTag(ValueTag, WireFormat.WireType.LengthDelimited);
+                output.WriteString(tag);
+                output.WriteTag(ValueSimple, WireFormat.WireType.Fixed32);
+                output.WriteFloat((float)value);
             }
         }
         WriteSummary(step, summary);
@@ -77,28 +80,26 @@ public sealed class EventFile : IDisposable
         using var summary = new MemoryStream();
         using (var output = new CodedOutputStream(summary, BufferBytes, leaveOpen: true))
         {
-            AddValue(output, tag, item => Nested(item, ValueImage, image =>
+            Nested(output, SummaryValue, item =>
             {
-                foreach (var (field, number) in new[] { (ImageHeight, height), (ImageWidth, width), (ImageColours, Rgba) })
+                item.WriteTag(ValueTag, WireFormat.WireType.LengthDelimited);
+                item.WriteString(tag);
+                Nested(item, ValueImage, image =>
                 {
-                    image.WriteTag(field, WireFormat.WireType.Varint);
-                    image.WriteInt32(number);
-                }
-                image.WriteTag(ImageBytes, WireFormat.WireType.LengthDelimited);
-                image.WriteBytes(ByteString.CopyFrom(png));
-            }));
+                    foreach (var (field, number) in new[] { (ImageHeight, height), (ImageWidth, width), (ImageColours, Rgba) })
+                    {
+                        image.WriteTag(field, WireFormat.WireType.Varint);
+                        image.WriteInt32(number);
+                    }
+                    image.WriteTag(ImageBytes, WireFormat.WireType.LengthDelimited);
+                    image.WriteBytes(ByteString.CopyFrom(png));
+                });
+            });
         }
         WriteSummary(step, summary);
     }
 
     public void Dispose() => _file.Dispose();
-
-    private static void AddValue(CodedOutputStream summary, string tag, Action<CodedOutputStream> value) => Nested(summary, SummaryValue, item =>
-    {
-        item.WriteTag(ValueTag, WireFormat.WireType.LengthDelimited);
-        item.WriteString(tag);
-        value(item);
-    });
 
     private static void Nested(CodedOutputStream output, int field, Action<CodedOutputStream> write)
     {

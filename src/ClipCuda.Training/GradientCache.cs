@@ -24,6 +24,7 @@ internal sealed class GradientCache : IDisposable
     private readonly Tape _tape;
     private readonly Preprocess _preprocess;
     private readonly PairBuffers _part;
+    private readonly ImageSlot[] _slots;
     private readonly Side _images, _captions;
     private readonly LossReport _report;
     private readonly PairKeys? _keys;
@@ -35,6 +36,7 @@ internal sealed class GradientCache : IDisposable
         (_model, _options, _tape, _preprocess, _report) = (model, options, tape, preprocess, report);
         var device = tape.Device;
         _part = new PairBuffers(model, options, options.BatchSize);
+        _slots = new ImageSlot[options.BatchSize];
         _images = new Side(model, options, trained: !options.LockImage, "image embeddings");
         _captions = new Side(model, options, trained: !options.LockText, "caption embeddings");
         if (options.MaskDuplicates) _keys = new PairKeys(device, options.SamplesPerStep);
@@ -115,9 +117,8 @@ internal sealed class GradientCache : IDisposable
         var images = allImages.Slice(first, part);
         long start = long.MaxValue, end = 0;
         foreach (var image in images) (start, end) = (Math.Min(start, image.Offset), Math.Max(end, image.Offset + 3L * image.Width * image.Height));
-        var own = new ImageSlot[images.Length];
-        for (int i = 0; i < own.Length; i++) own[i] = images[i] with { Offset = images[i].Offset - start };
-        _part.Fill(_preprocess, rgb[(int)start..(int)end], own, tokens.Slice(first * context, part * context));
+        for (int i = 0; i < part; i++) _slots[i] = images[i] with { Offset = images[i].Offset - start };
+        _part.Fill(_preprocess, rgb[(int)start..(int)end], _slots, tokens.Slice(first * context, part * context));
     }
 
     /// <summary>The embeddings of all images or all captions, [batch, width], the loss's gradient for them, and of both the rows of the part that is under way.</summary>

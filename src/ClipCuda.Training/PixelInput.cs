@@ -36,7 +36,9 @@ internal static class PixelInput
             places[i] = Place(images[i], size, fit);
             anyChange |= images[i].Pixels.Jitter || images[i].Pixels.Gray;
         }
-        preprocess.Run(rgb, places, pixels, anyChange ? [.. images.ToArray().Select(image => Change(image.Pixels))] : []);
+        var changes = anyChange ? new ColourChange[images.Length] : [];
+        for (int i = 0; i < changes.Length; i++) changes[i] = Change(images[i].Pixels);
+        preprocess.Run(rgb, places, pixels, changes);
         ArrayPool<PreprocessImage>.Shared.Return(rented);
     }
 

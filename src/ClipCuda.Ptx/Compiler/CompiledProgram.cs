@@ -108,12 +108,13 @@ public sealed unsafe class CompiledProgram : IDisposable
         }
     }
 
-    private CompiledKernel KernelFor(bool linear)
+    private CompiledKernel KernelFor(bool linear) => Volatile.Read(ref _kernels[linear ? 0 : 1]) ?? Make(linear);
+
+    // A method of its own: where a closure is made, its object is made on every way through the method, and a launch comes here many times.
+    private CompiledKernel Make(bool linear)
     {
-        int index = linear ? 0 : 1;
-        if (Volatile.Read(ref _kernels[index]) is { } made) return made;
         var kernel = Compiled.GetOrCreateValue(_entry).GetOrAdd((_vectorBits, linear, _buffers is not null), key => new(() => Compile(linear))).Value;
-        Volatile.Write(ref _kernels[index], kernel);
+        Volatile.Write(ref _kernels[linear ? 0 : 1], kernel);
         return kernel;
     }
 
