@@ -100,7 +100,12 @@ internal sealed unsafe class Workspace : IDisposable
     public bool HoldsLocal(long address, int bytes)
     {
         var (start, size) = _kernel.File.LocalMemory;
-        return _groups.Exists(g => address >= (long)g.Lanes.Registers + start && address + bytes <= (long)g.Lanes.Registers + start + size);
+        foreach (var group in _groups)
+        {
+            long offset = address - (long)group.Lanes.Registers - start;
+            if (offset >= 0 && offset + bytes <= size) return true;
+        }
+        return false;
     }
 
     /// <summary>The error of an access that <see cref="Bounds"/> refused a warp.</summary>
