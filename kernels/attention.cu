@@ -197,6 +197,7 @@ DEVICE void forward(float* o, float* lse, const float* qkv, const Shape& shape) 
 
     // A lane's share of the row's total, until the end.
     float largest[Slots], total[Slots], sum[Slots][Columns] = {};
+#pragma unroll
     for (int slot = 0; slot < Slots; ++slot) {
         largest[slot] = Lowest;
         total[slot] = 0;
@@ -226,6 +227,7 @@ DEVICE void forward(float* o, float* lse, const float* qkv, const Shape& shape) 
         __syncwarp();
     }
     if (query >= shape.sequence) return;
+#pragma unroll
     for (int slot = 0; slot < Slots; ++slot) {
         total[slot] = warp_sum(total[slot]);
         float factor = 1.0f / total[slot];
@@ -338,12 +340,12 @@ KERNEL(128) attention_delta(float* delta, const float* d_out, const float* o, in
 #define ATTENTION(D, Exact, Columns, Slots, Forward, Backward)                                                                                  \
     KERNEL(Forward * WarpSize) attention_forward_##D(float* o, float* lse, const float* qkv, int sequence, int heads, int head_width, int tiles, \
                                                      int causal, float scale) {                                                                 \
-        __builtin_assume(Exact ? head_width == 32 * Columns : head_width < 32 * Columns);                                                       \
+        __builtin_assume(Exact ? head_width == 32 * Columns : head_width > Columns / 2 * 32 && head_width < 32 * Columns);                      \
         forward<Forward, Columns, Slots, Exact>(o, lse, qkv, {sequence, heads, head_width, tiles, causal, scale});                              \
     }                                                                                                                                           \
     KERNEL(Backward * WarpSize) attention_backward_##D(float* dqkv, const float* d_out, const float* qkv, const float* lse, const float* delta, \
                                                        int sequence, int heads, int head_width, int causal, float scale) {                      \
-        __builtin_assume(Exact ? head_width == 32 * Columns : head_width < 32 * Columns);                                                       \
+        __builtin_assume(Exact ? head_width == 32 * Columns : head_width > Columns / 2 * 32 && head_width < 32 * Columns);                      \
         backward<Backward, Columns, Slots, Exact>(dqkv, d_out, qkv, lse, delta, {sequence, heads, head_width, 1, causal, scale});               \
     }
 

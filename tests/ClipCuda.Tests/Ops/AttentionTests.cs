@@ -29,6 +29,11 @@ public sealed class AttentionTests
     public void Matches_the_reference_at_any_head_width([Values(1, 16, 24, 31, 32, 33, 40, 63, 64, 65, 80, 97, 127, 128)] int headWidth, [Values] bool causal) =>
         Check(batch: 1, sequence: 35, heads: 3, headWidth, causal, scale: 1);
 
+    /// <summary>Of a tile that has fewer rows than 32, or columns than a multiple of four, the rest is cleared.</summary>
+    [Test]
+    public void Matches_the_reference_where_tiles_are_not_full([Values(3, 32, 34)] int sequence, [Values(21, 28, 53, 60, 85, 92)] int headWidth, [Values] bool causal) =>
+        Check(batch: 1, sequence, heads: 1, headWidth, causal, scale: 1);
+
     [Test]
     public void Large_scores_do_not_overflow([Values(16, 32, 34, 64, 66, 128)] int headWidth, [Values] bool causal) => Check(batch: 1, sequence: 40, heads: 1, headWidth, causal, scale: 6);
 
@@ -64,9 +69,9 @@ public sealed class AttentionTests
     /// <summary>With scores of 0, p = 1/S = exp(−log S). The gradient's column d comes from query d alone.</summary>
     [Test]
     [OnEveryDevice]
-    public void Equal_scores_weigh_equally([Values(32, 64, 128)] int headWidth)
+    public void Equal_scores_weigh_equally([Values(31, 32, 63, 64, 127, 128)] int headWidth)
     {
-        for (int sequence = 1; sequence <= 32; sequence++)
+        for (int sequence = 1; sequence <= Math.Min(32, headWidth); sequence++)
         {
             using var device = OpDevices.Open("cpu:check", 1);
             using var tape = new Tape(device);
@@ -92,7 +97,7 @@ public sealed class AttentionTests
     /// <summary>One key in the second tile weighs e^±0.34, about 2^±½, where the polynomial of the exponential needs all of its terms; the 32 before it weigh 1.</summary>
     [Test]
     [OnEveryDevice]
-    public void Weights_are_right_to_a_few_ulp([Values(32, 64, 128)] int headWidth)
+    public void Weights_are_right_to_a_few_ulp([Values(31, 32, 63, 64, 127, 128)] int headWidth)
     {
         const int Sequence = 33;
         using var device = OpDevices.Open("cpu:check", 1);
