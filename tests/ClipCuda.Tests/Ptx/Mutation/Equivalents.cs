@@ -79,13 +79,18 @@ internal static class Equivalents
         (@"attention_\w+_(32|64|128) .*attention\.cu", @"^for \(int start = ", @"^or\.b32 -32 → -31", "32 less than a lane's first column, which is asked for multiples of 32: 1 more changes no answer"),
         (@"attention\.cu", @"^if \((first \+ mine >= shape\.sequence\) return|key < shape\.sequence\))", @"^guarded bra dropped|^setp\.ge\.s32 → setp\.gt", "a warp without rows works on copies of the last row, and nobody uses what comes of them"),
         (@"attention_backward_.*attention\.cu", @"^if \(own \+ slot < shape\.sequence\)", @"^guarded bra dropped|^setp\.ge\.s32 → setp\.gt", "the first of a warp's four queries is inside, or the loop over them had ended"),
-        (@"attention_backward_.*attention\.cu", @"^for \(int i = warp_index\(\) \* Four", @"^setp\.ge\.s32 → setp\.gt", "four queries more, all of them beyond the sequence, whose sums nobody stores"),
+        (@"attention_backward_.*attention\.cu", @"^for \(int i = warp_index\(\) \* Four", @"^setp\.ge\.s32 → setp\.gt|^guarded bra dropped", "four queries more, all of them beyond the sequence, whose sums nobody stores"),
         (@"attention\.cu", @"^tile\[mine \+ slot\]\[d\]", @"^mov\.(f32|b32) 0 → 1", "what fills up an own row meets a 0 of the other rows"),
         (@"attention\.cu", @"^if \(columns == shape\.head_width", @"^guarded bra dropped|^setp\.(gt|lt)\.s32 (31 → 32|→ setp\.(ge|le))", "clears what is then loaded, or clears no tile of 31 rows, which are loaded in fours"),
+        (@"attention_\w+_(32|64|128) .*attention\.cu", @"^for \(int d = threadIdx\.x % WarpSize; d < shape\.head_width; d \+= WarpSize\) \*\(float4", @"^setp\.lt\.u32 (→ setp\.le|\d+ → \d+)",
+            "lane 0 loads a column more, of what is behind in qkv, into the array behind, where it is stored over before anyone reads it"),
+        (@"attention\.cu", @"^int columns = ", @"^and\.b32 \d+ → \d+|^add\.s32 3 → 4", "clears up to four columns more, at the most one behind the tile"),
+        (@"attention\.cu", @"^(if \(first \+ mine >= shape\.sequence\) return|tile\[mine \+ slot\]\[d\])", @"^min\.s32 a, b", "the first of a warp's own rows is inside, or the warp had returned"),
+        (@"attention_\w+_(32|64|128) .*attention\.cu", @"^for \(int d = warp_index", @"^setp\.lt\.s32 (→ setp\.le|\d+ → \d+)|^st\.shared\.u32 4 bytes further", "a row more than the tile has, of an array that is filled later; or one place further in each, of which the first is always loaded"),
         (@"attention\.cu", @"^for \(int d = warp_index", @"^guarded bra dropped|^setp\.(ge\.s32 → setp\.gt|gt\.s32 (→ setp\.ge|\d+ → \d+))", "a warp without columns clears one of those that the tile has and the head has not; only narrow heads leave one without"),
 
         // Masked scores.
-        (@"attention\.cu", @"^float product = ", @"^selp\.f32 -3\.40282347e\+38 → -Infinity", "2^−∞ is as much 0 as that of the lowest float, and some key is seen"),
+        (@"attention\.cu", @"^(float product = |for \(int start = 0)", @"^(selp|mov)\.f32 -3\.40282347e\+38 → -Infinity", "2^−∞ is as much 0 as that of the lowest float, and some key is seen"),
         (@"cliploss", @"^for \(int c = threadIdx", @"^mov\.b32 -246811958", "−10³⁰ or −10²¹: of either the exponential is 0 at every scale from 1 on"),
         (@"cliploss|queryattention", @"^(if \(inside\)|for \(int (c = lane|row = warp|s = threadIdx\.x))", @"^mov\.f32 -3\.40282347e\+38 →", "what the largest of numbers is begun with: there is one at least, and no float is below the lowest"),
         (@"queryattention", @"^for \(int s = threadIdx\.x / WarpSize", @"^mov\.f32 0 → 1", "all scores of a head are 32 times the scale larger, and the softmax the same; of products with the gradient their mean is subtracted"),
@@ -94,7 +99,7 @@ internal static class Equivalents
 
         // The exponential and the logarithm, inlined where results carry less than all of their digits.
         (@"cliploss|queryattention", @"^(return a > 88|for \(int c = lane)", @"^setp\.gt\.f32 (88\.376|→ setp\.ge)|^selp\.f32 Infinity", "e^x of what is never positive but by rounding, or of the logarithm of the scale, which is clamped to [0, ln 100]: nothing comes to the overflow"),
-        (@"attention|cliploss", @"", @"(-1\.42860677e-06|0\.00137805939|0\.00837312452|-0\.121483319|0\.139814854|-0\.130310059)",
+        (@"cliploss|queryattention", @"", @"(-1\.42860677e-06|0\.00137805939|0\.00837312452|-0\.121483319|0\.139814854|-0\.130310059)",
             "changes e^x or log x by at most 4e-5 of it, and that for few x: below the op's tolerance. The same lines inlined in gelu and quickgelu, whose tests see single ulp, have no such survivors"),
     ];
 
