@@ -287,7 +287,7 @@ DEVICE void backward(float* dqkv, const float* d_out, const float* qkv, const fl
         // Causal: queries before the first own key see none of them.
 #pragma unroll 1
         for (int start = shape.causal ? first / Others * Others : 0; start < shape.sequence; start += Others) {
-            __syncthreads();
+            // Of the tile before, products were made before its weights were synchronised: nobody reads it any more.
             load_others<Columns>(other_q, qkv + place.q, place.stride, start, shape);
             load_others<Columns>(other_do, d_out + place.o, place.stride / 3, start, shape);
             __syncthreads();
