@@ -50,6 +50,12 @@ DEVICE Place find_place(const Shape& shape) {
     return place;
 }
 
+// Whether a head has the lane's column c. The lower half of a kernel's columns every head has: narrower ones have another kernel.
+template <int Columns>
+DEVICE bool has_column(int c, const Shape& shape) {
+    return c < Columns / 2 || (int)(threadIdx.x % WarpSize) + 32 * c < shape.head_width;
+}
+
 // tile[i][d] of this warp's own rows, with zeros beyond the head's width.
 template <int Slots, int Columns, int Rows>
 DEVICE void load_own(float (&tile)[Rows][Columns * 32], const float* rows, long long stride, int first, const Shape& shape) {
@@ -60,7 +66,7 @@ DEVICE void load_own(float (&tile)[Rows][Columns * 32], const float* rows, long 
         int d = threadIdx.x % WarpSize + 32 * c;
 #pragma unroll
         for (int slot = 0; slot < Slots; ++slot) {
-            tile[mine + slot][d] = d < shape.head_width ? rows[min(first + mine + slot, shape.sequence - 1) * stride + d] : 0;
+            tile[mine + slot][d] = has_column<Columns>(c, shape) ? rows[min(first + mine + slot, shape.sequence - 1) * stride + d] : 0;
         }
     }
 }
@@ -78,12 +84,11 @@ DEVICE void load_others(float (&tile)[Columns * 32][Pitch], const float* rows, l
     }
 }
 
-// Zeros where load_others never comes: beyond the head's width, up to the next multiple of 4, and beyond the sequence if a block's first tile
-// ends there: it is the only one, or causal.
+// Zeros where load_others never comes: beyond the head's width, up to the next multiple of 4, and beyond a sequence that does not fill a tile.
 template <int Columns>
 DEVICE void clear_others(float (&tile)[Columns * 32][Pitch], const Shape& shape) {
     int columns = (shape.head_width + 3) / 4 * 4;
-    if (columns == shape.head_width && (shape.sequence % Others == 0 || (shape.sequence >= Others && !shape.causal))) return;
+    if (columns == shape.head_width && shape.sequence >= Others) return;
     for (int d = warp_index(); d < columns; d += blockDim.x / WarpSize) tile[d][threadIdx.x % WarpSize] = 0;
 }
 
@@ -120,7 +125,7 @@ DEVICE void accumulate(float (&sum)[Slots][Columns], const float (*weight)[Other
     // Lanes beyond the head read its last column; their sums are never stored.
     const float* column[Columns];
 #pragma unroll
-    for (int c = 0; c < Columns; ++c) column[c] = rows + first * stride + min(lane + 32 * c, shape.head_width - 1);
+    for (int c = 0; c < Columns; ++c) column[c] = rows + first * stride + (has_column<Columns>(c, shape) ? lane + 32 * c : shape.head_width - 1);
     int i = 0;
 #pragma unroll 1
     for (; i + 4 <= count; i += 4) {
@@ -156,8 +161,8 @@ template <int Columns, int Slots>
 DEVICE void store_rows(float* rows, long long stride, int own, const float (&sum)[Slots][Columns], const Shape& shape) {
 #pragma unroll
     for (int c = 0; c < Columns; ++c) {
+        if (!has_column<Columns>(c, shape)) continue;
         int d = threadIdx.x % WarpSize + 32 * c;
-        if (d >= shape.head_width) continue;
 #pragma unroll
         for (int slot = 0; slot < Slots; ++slot) {
             if (own + slot < shape.sequence) rows[(own + slot) * stride + d] = sum[slot][c];
@@ -170,15 +175,12 @@ template <int Columns, int Slots>
 DEVICE void load_rows(float (&sum)[Slots][Columns], const float* rows, long long stride, int own, const Shape& shape) {
 #pragma unroll
     for (int c = 0; c < Columns; ++c) {
+        if (!has_column<Columns>(c, shape)) continue;
         int d = threadIdx.x % WarpSize + 32 * c;
-        if (d >= shape.head_width) continue;
 #pragma unroll
         for (int slot = 0; slot < Slots; ++slot) sum[slot][c] = rows[min(own + slot, shape.sequence - 1) * stride + d];
     }
 }
-
-// The last key that a query sees.
-DEVICE int last_key(int query, const Shape& shape) { return shape.causal ? min(query, shape.sequence - 1) : shape.sequence - 1; }
 
 template <int Warps, int Columns, int Slots, bool Exact>
 DEVICE void forward(float* o, float* lse, const float* qkv, const Shape& shape) {
@@ -197,6 +199,7 @@ DEVICE void forward(float* o, float* lse, const float* qkv, const Shape& shape) 
 
     // A lane's share of the row's total, until the end.
     float largest[Slots], total[Slots], sum[Slots][Columns] = {};
+#pragma unroll
     for (int slot = 0; slot < Slots; ++slot) {
         largest[slot] = Lowest;
         total[slot] = 0;
@@ -212,7 +215,7 @@ DEVICE void forward(float* o, float* lse, const float* qkv, const Shape& shape) 
 #pragma unroll
         for (int slot = 0; slot < Slots; ++slot) {
             // The scale is positive: the largest product makes the largest score. What is not seen comes to 2^−∞.
-            float product = start + lane <= last_key(query + slot, shape) ? score[slot] : Lowest;
+            float product = start + lane <= (shape.causal ? query + slot : shape.sequence - 1) ? score[slot] : Lowest;
             float now = fmaxf(largest[slot], warp_max(product) * shape.binary_scale());
             float p = exp2_f32(product * shape.binary_scale() - now);
             float keep = exp2_f32(largest[slot] - now);
@@ -226,6 +229,7 @@ DEVICE void forward(float* o, float* lse, const float* qkv, const Shape& shape) 
         __syncwarp();
     }
     if (query >= shape.sequence) return;
+#pragma unroll
     for (int slot = 0; slot < Slots; ++slot) {
         total[slot] = warp_sum(total[slot]);
         float factor = 1.0f / total[slot];
@@ -283,7 +287,7 @@ DEVICE void backward(float* dqkv, const float* d_out, const float* qkv, const fl
         // Causal: queries before the first own key see none of them.
 #pragma unroll 1
         for (int start = shape.causal ? first / Others * Others : 0; start < shape.sequence; start += Others) {
-            __syncthreads();
+            // Of the tile before, products were made before its weights were synchronised: nobody reads it any more.
             load_others<Columns>(other_q, qkv + place.q, place.stride, start, shape);
             load_others<Columns>(other_do, d_out + place.o, place.stride / 3, start, shape);
             __syncthreads();
@@ -298,7 +302,7 @@ DEVICE void backward(float* dqkv, const float* d_out, const float* qkv, const fl
                 float p[Slots];
 #pragma unroll
                 for (int slot = 0; slot < Slots; ++slot) {
-                    float product = query >= (shape.causal ? key + slot : 0) && query < shape.sequence ? score[slot] : Lowest;
+                    float product = query >= (shape.causal ? key + slot : 0) ? score[slot] : Lowest;
                     p[slot] = exp2_f32(fmaf(product, shape.binary_scale(), -column_lse));
                     weight[mine + slot][lane] = p[slot];
                 }
@@ -338,12 +342,12 @@ KERNEL(128) attention_delta(float* delta, const float* d_out, const float* o, in
 #define ATTENTION(D, Exact, Columns, Slots, Forward, Backward)                                                                                  \
     KERNEL(Forward * WarpSize) attention_forward_##D(float* o, float* lse, const float* qkv, int sequence, int heads, int head_width, int tiles, \
                                                      int causal, float scale) {                                                                 \
-        __builtin_assume(Exact ? head_width == 32 * Columns : head_width < 32 * Columns);                                                       \
+        __builtin_assume(Exact ? head_width == 32 * Columns : head_width > Columns / 2 * 32 && head_width < 32 * Columns);                      \
         forward<Forward, Columns, Slots, Exact>(o, lse, qkv, {sequence, heads, head_width, tiles, causal, scale});                              \
     }                                                                                                                                           \
     KERNEL(Backward * WarpSize) attention_backward_##D(float* dqkv, const float* d_out, const float* qkv, const float* lse, const float* delta, \
                                                        int sequence, int heads, int head_width, int causal, float scale) {                      \
-        __builtin_assume(Exact ? head_width == 32 * Columns : head_width < 32 * Columns);                                                       \
+        __builtin_assume(Exact ? head_width == 32 * Columns : head_width > Columns / 2 * 32 && head_width < 32 * Columns);                      \
         backward<Backward, Columns, Slots, Exact>(dqkv, d_out, qkv, lse, delta, {sequence, heads, head_width, 1, causal, scale});               \
     }
 

@@ -15,7 +15,8 @@ internal static class Equivalents
             "every thread of the block holds the sum: whichever stores it, the same bits are stored"),
         (@"gradientnorm|cliploss", @"^if \(threadIdx\.x == 0\) (partial|\*loss)", "^guarded bra dropped", "every thread of the block holds the sum, and they all store the same bits"),
         (@"reduce\.cuh", @"^if \(threadIdx\.x % WarpSize == 0\) scratch", "setp|bra", "every lane of the warp holds the sum: whichever stores it, the same bits are stored"),
-        (@"l2normalize|layernorm|attention|cliploss", @"^if \((threadIdx\.x % WarpSize|lane) == 0( && (query|row) < (shape\.sequence|batch))?\)", @"setp\.(eq|ne)\.s32|bra (with its|without its) guard",
+        (@"attention_forward", @"^if \(query >= shape\.sequence\) return", @"^setp\.eq\.s32", "every lane of the warp holds the number: whichever stores it, the same bits are stored"),
+        (@"l2normalize|layernorm|attention|cliploss", @"^if \((threadIdx\.x % WarpSize|lane) == 0( && (query|row)( \+ slot)? < (shape\.sequence|batch))?\)", @"setp\.(eq|ne)\.s32|bra (with its|without its) guard",
             "every lane of the warp holds the number: whichever stores it, the same bits are stored"),
         (@"queryattention|preprocess_colours", @"^for \(int (s = threadIdx\.x / WarpSize|step = 0)", @"^setp\.(eq|ne)\.s32 (→|0 → 1)", "asks for lane 0 to store a sum that every lane of the warp holds"),
         (@"tile\.cuh|averagepool|convolution", @"^(tile\.last_row|for \(int row = tile\.row|int last = min)", @"^add\.s32 (16 → 17|256 → 257)", "a row or a column more than the tile has: what is stored there is what the next tile stores"),
@@ -71,16 +72,31 @@ internal static class Equivalents
         (@"preprocess", @"^int spans", @"^shr\.s32 31 → 32|^shr\.u32 (→ shl|27 → 28)|^add\.s32 → sub", "rounds the quotient of negative numbers, and there are none; a shift by 32 is one by 31"),
 
         // Attention: rows and columns beyond the sequence and beyond the head.
-        (@"attention\.cu", @"^for \(; i \+ 4 <= count", @"^bra with|^setp\.gt\.s32 → setp\.ge|^setp\.lt\.s32 (→ setp\.le|4 → 5)|^add\.s32 8 → 9", "the loop over single rows does what the loop over four leaves, in the same order; rows beyond the last have weight 0"),
-        (@"attention\.cu", @"^for \(int start", @"^setp\.lt\.s32 → setp\.le", "a tile more, all of whose keys are masked"),
-        (@"attention\.cu", @"^(for \(int start|for \(int d = 0|for \(int i = threadIdx)", @"^setp\.ge\.s32 → setp\.gt|^guarded bra dropped|^mov\.(f32|b32) 0 → 1", "the way round a loop of no passes, or what fills up a tile and meets a 0 of the other"),
-        (@"attention\.cu", @"^for \(; i < count", @"^mov\.(f32|b32) (0|-3\.40282347e\+38) →|^add\.s32 → sub|^or\.b32", "the way round a loop of no passes: a sequence has at least one row"),
-        (@"attention_\w+_(64|128) .*attention\.cu", @"^for \(int start", @"^setp\.lt\.s32 (→ setp\.le|1 → 2)", "asks whether a head has no column, and heads of this kernel have more than 32"),
-        (@"attention\.cu", @"^(for \(int start|row_lse\[slot\])", @"^add\.s32 → sub", "corrects the quotient of negative numbers: it is 0 here"),
-        (@"attention\.cu", @"^for \(int start = shape\.causal", @"^min\.s32 a, b", "queries beyond the sequence take another row's number, and are masked"),
-        (@"attention|cliploss", @"", @"^shr\.s32 31 → 32|^shr\.u32 30 → 31", "rounds the quotient of negative numbers, and there are none; a shift by 32 is one by 31"),
+        (@"attention\.cu", @"^(for \(; i \+ 4 <= count|weight\[mine \+ slot\]\[lane\] = p\[slot\]|__syncthreads)", @"^bra without|^setp\.gt\.s32 → setp\.ge|^setp\.lt\.s32 (→ setp\.le|4 → 5)|^add\.s32 8 → 9", "the loop over single rows does what the loop over four leaves, in the same order"),
+        (@"attention\.cu", @"^for \(int (start|first) = ", @"^setp\.lt\.s32 → setp\.le", "a tile more, which has no rows"),
+        (@"attention\.cu", @"^for \(int (start = |d = 0|i = 0)", @"^setp\.(ge\.s32 → setp\.gt|le\.s32 → setp\.lt)|^guarded bra dropped|^mov\.(f32|b32) 0 → 1", "the way round a loop of no passes: there is at least one row, one column and one key left"),
+        (@"attention\.cu", @"^for \(int start = ", @"^sub\.s32 → add", "asks whether own rows are left from here on, and there are: else the loop had ended"),
+        (@"attention_backward", @"^for \(int first = ", @"^add\.s64 → sub", "adds the place of `own_k`, the first array of the kernel's shared memory: 0"),
+        (@"attention_backward", @"^(for \(int start = shape\.causal|load_own<|tile\[mine)", @"^and\.b32 2147483616", "begins a tile earlier now and then, whose queries see none of the keys"),
+        (@"attention\.cu", @"^for \(int start = shape\.causal", @"^min\.s32 a, b", "queries beyond the sequence take another row's number, and nobody uses what comes of them"),
+        (@"attention_(forward|backward)_\d+ .*attention\.cu", @"^for \(int (start = |d = threadIdx)", @"^(or\.b32 -32 → -31|add\.s32 32 → 33)", "counts the columns of a head in steps of 32, and is asked for multiples of 32: 1 more changes no answer"),
+        (@"attention_(forward|backward)_\d+ .*attention\.cu", @"^__syncthreads", @"^mov\.b32 -4 → -3", "counts the columns of a head in steps of 4, and is asked for multiples of 4: 1 more changes no answer"),
+        (@"attention\.cu", @"^(int rows = |for \(int start)", @"^and\.b32 252 → 253", "a multiple of 4, the slots of a warp, has no such bit"),
+        (@"attention\.cu", @"^(if \((first \+ mine >= shape\.sequence\) return|key < shape\.sequence\))|__syncthreads)", @"^guarded bra dropped|^setp\.ge\.s32 → setp\.gt", "a warp without rows works on copies of the last row, and nobody uses what comes of them"),
+        (@"attention_backward_.*attention\.cu", @"^if \(own \+ slot < shape\.sequence\)", @"^guarded bra dropped|^setp\.ge\.s32 → setp\.gt", "the first of a warp's four queries is inside, or the loop over them had ended"),
+        (@"attention_backward_.*attention\.cu", @"^for \(int i = warp_index\(\) \* Four", @"^setp\.ge\.s32 → setp\.gt|^guarded bra dropped", "four queries more, all of them beyond the sequence, whose sums nobody stores"),
+        (@"attention\.cu", @"^tile\[mine \+ slot\]\[d\]", @"^mov\.(f32|b32) 0 → 1", "what fills up an own row meets a 0 of the other rows"),
+        (@"attention\.cu", @"^(if \(columns == shape\.head_width|int lane = |tile\[mine)", @"^setp\.gt\.s32 (31 → 32|→ setp\.ge)", "clears what is then loaded, or clears no tile of 31 rows, which are loaded in fours"),
+        (@"attention\.cu", @"^if \(columns == shape\.head_width", "^guarded bra dropped", "clears what is then loaded"),
+        (@"attention_(forward|backward)_\d+ .*attention\.cu", @"^for \(int d = threadIdx\.x % WarpSize; d < shape\.head_width; d \+= WarpSize\) \*\(float4", @"^setp\.lt\.u32 (→ setp\.le|\d+ → \d+)",
+            "lane 0 loads a column more, of what is behind in qkv, into the array behind, where it is stored over before anyone reads it"),
+        (@"attention\.cu", @"^int columns = ", @"^and\.b32 \d+ → \d+|^add\.s32 3 → 4", "clears up to four columns more, at the most one behind the tile"),
+        (@"attention\.cu", @"^(if \(first \+ mine >= shape\.sequence\) return|load_own<|tile\[mine \+ slot\]\[d\])", @"^min\.s32 a, b", "the first of a warp's own rows is inside, or the warp had returned"),
+        (@"attention_(forward|backward)_\d+ .*attention\.cu", @"^for \(int d = warp_index", @"^setp\.lt\.s32 (→ setp\.le|\d+ → \d+)|^st\.shared\.u32 4 bytes further", "a row more than the tile has, of an array that is filled later; or one place further in each, of which the first is always loaded"),
+        (@"attention\.cu", @"^for \(int d = warp_index", @"^guarded bra dropped|^setp\.(ge\.s32 → setp\.gt|gt\.s32 (→ setp\.ge|\d+ → \d+))", "a warp without columns clears one of those that the tile has and the head has not; only narrow heads leave one without"),
 
         // Masked scores.
+        (@"attention\.cu", @"^(float product = |for \(int start = 0)", @"^(selp|mov)\.f32 -3\.40282347e\+38 → -Infinity", "2^−∞ is as much 0 as that of the lowest float, and some key is seen"),
         (@"cliploss", @"^for \(int c = threadIdx", @"^mov\.b32 -246811958", "−10³⁰ or −10²¹: of either the exponential is 0 at every scale from 1 on"),
         (@"cliploss|queryattention", @"^(if \(inside\)|for \(int (c = lane|row = warp|s = threadIdx\.x))", @"^mov\.f32 -3\.40282347e\+38 →", "what the largest of numbers is begun with: there is one at least, and no float is below the lowest"),
         (@"queryattention", @"^for \(int s = threadIdx\.x / WarpSize", @"^mov\.f32 0 → 1", "all scores of a head are 32 times the scale larger, and the softmax the same; of products with the gradient their mean is subtracted"),
@@ -89,7 +105,7 @@ internal static class Equivalents
 
         // The exponential and the logarithm, inlined where results carry less than all of their digits.
         (@"cliploss|queryattention", @"^(return a > 88|for \(int c = lane)", @"^setp\.gt\.f32 (88\.376|→ setp\.ge)|^selp\.f32 Infinity", "e^x of what is never positive but by rounding, or of the logarithm of the scale, which is clamped to [0, ln 100]: nothing comes to the overflow"),
-        (@"attention|cliploss", @"", @"(-1\.42860677e-06|0\.00137805939|0\.00837312452|-0\.121483319|0\.139814854|-0\.130310059)",
+        (@"cliploss|queryattention", @"", @"(-1\.42860677e-06|0\.00137805939|0\.00837312452|-0\.121483319|0\.139814854|-0\.130310059)",
             "changes e^x or log x by at most 4e-5 of it, and that for few x: below the op's tolerance. The same lines inlined in gelu and quickgelu, whose tests see single ulp, have no such survivors"),
     ];
 
