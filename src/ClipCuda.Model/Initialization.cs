@@ -33,6 +33,9 @@ public static class Initialization
     /// <summary>ln(1/0.07), the temperature of Radford et al. 2021, section 2.5.</summary>
     public static readonly float LogitScale = (float)Math.Log(1 / 0.07);
 
+    /// <summary>Numbers that are drawn at a time.</summary>
+    private const int Piece = 1 << 16;
+
     private enum Kind
     {
         Constant,
@@ -47,18 +50,28 @@ public static class Initialization
             string name = parameters.Names[i];
             var tensor = parameters[name];
             var (kind, number) = Rule(name, tensor.Shape, config, scheme);
-            var random = new Philox((ulong)seed, RandomPurpose.Initialization, index: (uint)i);
             var values = new float[tensor.Elements];
-            for (int k = 0; k < values.Length; k++)
+            uint index = (uint)i;
+            // Each number takes one draw of the parameter's stream, so that a piece can begin anywhere.
+            Parallel.For(0, (values.Length + Piece - 1) / Piece, p =>
             {
-                values[k] = kind switch
-                {
-                    Kind.Constant => (float)number,
-                    Kind.Normal => (float)(number * random.Normal()),
-                    _ => (float)random.Uniform(-number, number),
-                };
-            }
+                var piece = values.AsSpan(p * Piece, Math.Min(Piece, values.Length - p * Piece));
+                Draw(piece, kind, number, new Philox((ulong)seed, RandomPurpose.Initialization, index: index).SkipTo(p * (long)Piece));
+            });
             tensor.Upload(values);
+        }
+    }
+
+    private static void Draw(Span<float> values, Kind kind, double number, Philox random)
+    {
+        foreach (ref float value in values)
+        {
+            value = kind switch
+            {
+                Kind.Constant => (float)number,
+                Kind.Normal => (float)(number * random.Normal()),
+                _ => (float)random.Uniform(-number, number),
+            };
         }
     }
 

@@ -42,6 +42,15 @@ internal sealed class Philox
         return this;
     }
 
+    /// <summary>Goes to a draw of 32 bits of this stream.</summary>
+    /// <param name="draw">How many come before it: a multiple of 4, as they come in blocks.</param>
+    public Philox SkipTo(long draw)
+    {
+        ArgumentOutOfRangeException.ThrowIfNotEqual(draw % 4, 0);
+        (_nextBlock, _used, _spareNormal) = (checked((uint)(draw / 4)), 4, double.NaN);
+        return this;
+    }
+
     /// <summary>The function itself: ten rounds over a counter of four words under a key of two.</summary>
     public static (uint X0, uint X1, uint X2, uint X3) Block((uint X0, uint X1, uint X2, uint X3) counter, (uint K0, uint K1) key)
     {

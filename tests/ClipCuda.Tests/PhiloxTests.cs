@@ -23,6 +23,24 @@ public sealed class PhiloxTests
         }
     }
 
+    [TestCase(0)]
+    [TestCase(4)]
+    [TestCase(1000)]
+    public void Skipping_gives_the_same_numbers_as_drawing(int draws)
+    {
+        var drawn = new Philox(Seed, RandomPurpose.Crop, epoch: 3, index: 7);
+        for (int i = 0; i < draws; i++) drawn.Normal();
+        // What is left of a block or of a pair does not matter.
+        var skipped = new Philox(Seed, RandomPurpose.Crop, epoch: 3, index: 7);
+        skipped.Normal();
+        skipped.SkipTo(draws);
+        Assert.That(Enumerable.Range(0, 9).Select(_ => skipped.Normal()), Is.EqualTo(Enumerable.Range(0, 9).Select(_ => drawn.Normal())));
+    }
+
+    [Test]
+    public void Skipping_ends_between_two_blocks_only() =>
+        Assert.That(() => new Philox(Seed, RandomPurpose.Crop).SkipTo(6), Throws.TypeOf<ArgumentOutOfRangeException>());
+
     [Test]
     public void Seed_purpose_epoch_and_index_each_give_another_stream()
     {

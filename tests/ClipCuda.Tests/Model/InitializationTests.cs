@@ -35,6 +35,18 @@ public sealed class InitializationTests
         Assert.That(mean, Is.Zero.Within(5 * deviation / Math.Sqrt(values.Length)));
     }
 
+    [TestCase(InitializationScheme.Reference)]
+    [TestCase(InitializationScheme.TransformerScaled)]
+    public void A_parameter_that_is_drawn_in_pieces_is_one_stream(InitializationScheme scheme)
+    {
+        // 320,000 numbers, of the stream that has the first one.
+        var config = Config with { Text = Config.Text with { VocabSize = 5000 } };
+        float[] values = Draw(scheme, seed: 9, "token_embedding.weight", config);
+        var streams = Enumerable.Range(0, 200).Select(index => new Philox(9, RandomPurpose.Initialization, index: (uint)index));
+        var stream = streams.First(s => (float)(0.02 * s.Normal()) == values[0]);
+        Assert.That(values.Skip(1), Is.EqualTo(Enumerable.Range(1, values.Length - 1).Select(_ => (float)(0.02 * stream.Normal()))));
+    }
+
     [TestCase(InitializationScheme.Reference, "visual.ln_post.weight", 1f)]
     [TestCase(InitializationScheme.Reference, "ln_final.bias", 0f)]
     [TestCase(InitializationScheme.Reference, "logit_scale", 2.6592600f)]
