@@ -15,12 +15,9 @@ public static class Residual
         tape.Device.Kernel("residual_forward").Launch(Shapes.Ceiling(x.Rows, 4), 128, sum, x, y, Shapes.OrNull(bias), x.Rows, x.Width);
         tape.Record(sum, () =>
         {
-            var d = tape.GradientOf(sum);
-            foreach (var input in (ReadOnlySpan<Tensor>)[x, y])
-            {
-                if (tape.GradientTarget(input) is { } target) tape.Device.Copy(d.Data, target.Data, d.Bytes);
-            }
-            if (bias is not null) Bias.AccumulateGradient(tape, d, bias);
+            tape.PassGradient(sum, x);
+            tape.PassGradient(sum, y);
+            if (bias is not null) Bias.AccumulateGradient(tape, tape.GradientOf(sum), bias);
         });
         return sum;
     }

@@ -1,3 +1,5 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
 using ClipCuda.Devices;
 
 namespace ClipCuda.Ops;
@@ -5,7 +7,8 @@ namespace ClipCuda.Ops;
 /// <summary>
 /// Records one node an op and walks them backwards. A node's backward is the closure beside its forward, in the same file:
 /// it reads its output's gradient with <see cref="GradientOf"/>, assigns activation gradients into what <see cref="GradientTarget"/>
-/// gives (the tape sums those of several consumers), and adds into <see cref="Tensor.Gradient"/> of parameters.
+/// gives (the tape sums those of several consumers) or passes its output's on as it is (<see cref="PassGradient"/>), and adds into
+/// <see cref="Tensor.Gradient"/> of parameters.
 /// Memory comes from a pool of buffers by size, so that after the first step a training loop allocates nothing. During backward a
 /// node's output, its gradient and its scratch go back to the pool as soon as the node is done.
 /// </summary>
@@ -16,6 +19,9 @@ public sealed class Tape(Device device, bool recording = true) : IDisposable
     private readonly List<Node> _nodes = [];
     private readonly Dictionary<Tensor, Tensor> _gradients = new(ReferenceEqualityComparer.Instance);
     private readonly List<(Tensor Tensor, Tensor Partial)> _partials = [];
+
+    /// <summary>Gradients that several tensors have, and how many have them besides the first.</summary>
+    private readonly Dictionary<DeviceBuffer, int> _sharers = [];
     private List<DeviceBuffer> _sinceLastNode = [];
 
     public Device Device { get; } = device;
@@ -115,12 +121,21 @@ public sealed class Tape(Device device, bool recording = true) : IDisposable
     /// </summary>
     public Tensor? GradientTarget(Tensor input)
     {
-        if (input.Gradient is not null)
-            throw new InvalidOperationException("A parameter's gradient is added into Tensor.Gradient, not assigned.");
-        if (!input.NeedsGradient) return null;
+        if (!TakesGradient(input)) return null;
         var target = new Tensor(Device, Rent(input.Bytes).Start, DataType.Float32, input.Shape);
         if (!_gradients.TryAdd(input, target)) _partials.Add((input, target));
         return target;
+    }
+
+    /// <summary>Inside a node's closure: the gradient of an input is that of the node's output, as in a sum. The two share it, so nothing is copied.</summary>
+    /// <param name="input">Of the output's shape.</param>
+    public void PassGradient(Tensor output, Tensor input)
+    {
+        if (!TakesGradient(input)) return;
+        Shapes.Require(input, nameof(input), output.Shape);
+        var gradient = GradientOf(output);
+        CollectionsMarshal.GetValueRefOrAddDefault(_sharers, gradient.Data.Buffer!, out _)++;
+        if (!_gradients.TryAdd(input, gradient)) _partials.Add((input, gradient));
     }
 
     /// <summary>
@@ -160,6 +175,7 @@ public sealed class Tape(Device device, bool recording = true) : IDisposable
     /// <summary>Forgets every node and returns all memory to the pool; tensors of this tape must not be used any more.</summary>
     public void Reset()
     {
+        _sharers.Clear();
         foreach (var buffer in _rented.ToArray()) Return(buffer);
         _nodes.Clear();
         _gradients.Clear();
@@ -195,11 +211,28 @@ public sealed class Tape(Device device, bool recording = true) : IDisposable
     {
         foreach (var (tensor, partial) in _partials)
         {
-            Residual.AddInto(_gradients[tensor], partial);
-            Return(partial.Data.Buffer!);
+            var (sum, addend) = (_gradients[tensor], partial);
+            // What others have too must not change; which of the two is added to the other makes no difference.
+            if (!IsOwn(sum)) (sum, addend) = (addend, sum);
+            if (!IsOwn(sum))
+            {
+                var shared = sum;
+                sum = new Tensor(Device, Rent(shared.Bytes).Start, DataType.Float32, shared.Shape);
+                Device.Copy(shared.Data, sum.Data, shared.Bytes);
+                Return(shared.Data.Buffer!);
+            }
+            Residual.AddInto(sum, addend);
+            Return(addend.Data.Buffer!);
+            _gradients[tensor] = sum;
         }
         _partials.Clear();
     }
+
+    /// <summary>Memory of this tape that one tensor has alone as its gradient.</summary>
+    private bool IsOwn(Tensor gradient) => _rented.Contains(gradient.Data.Buffer!) && !_sharers.ContainsKey(gradient.Data.Buffer!);
+
+    private static bool TakesGradient(Tensor input) =>
+        input.Gradient is null ? input.NeedsGradient : throw new InvalidOperationException("A parameter's gradient is added into Tensor.Gradient, not assigned.");
 
     private DeviceBuffer Rent(long bytes)
     {
@@ -210,8 +243,15 @@ public sealed class Tape(Device device, bool recording = true) : IDisposable
         return buffer;
     }
 
+    /// <summary>Back to the pool, or if others have it, one fewer does.</summary>
     private void Return(DeviceBuffer buffer)
     {
+        ref int sharers = ref CollectionsMarshal.GetValueRefOrNullRef(_sharers, buffer);
+        if (!Unsafe.IsNullRef(ref sharers))
+        {
+            if (--sharers == 0) _sharers.Remove(buffer);
+            return;
+        }
         if (!_rented.Remove(buffer)) return;
         if (!_pool.TryGetValue(buffer.Bytes, out var stack)) _pool.Add(buffer.Bytes, stack = new Stack<DeviceBuffer>());
         stack.Push(buffer);

@@ -28,6 +28,55 @@ public sealed class TapeTests
 
     [Test]
     [OnEveryDevice]
+    public void A_sum_passes_its_gradient_on_without_a_copy()
+    {
+        using var tape = new Tape(_device);
+        using var buffer = _device.Allocate(3 * sizeof(float), "cotangent");
+        var cotangent = new Tensor(_device, buffer.Start, DataType.Float32, 3);
+        cotangent.Upload(new float[] { 1, 10, 100 });
+        List<DeviceBuffer> places = [];
+        var (x, y) = (NewLeaf(), NewLeaf());
+        tape.Backward(Residual.Forward(tape, x, y, bias: null), cotangent);
+        Assert.That(places, Is.EqualTo(new[] { buffer, buffer }));
+
+        Tensor NewLeaf()
+        {
+            var leaf = tape.Allocate(3);
+            leaf.Upload(new float[] { 1, 2, 3 });
+            tape.Record(leaf, () => places.Add(tape.GradientOf(leaf).Data.Buffer!));
+            return leaf;
+        }
+    }
+
+    /// <summary>A gradient that others have too is not what theirs is added to: neither the caller's cotangent nor that of another input.</summary>
+    [Test]
+    [OnEveryDevice]
+    public void What_is_added_to_a_shared_gradient_reaches_one_tensor_alone()
+    {
+        using var tape = new Tape(_device);
+        using var buffer = _device.Allocate(3 * sizeof(float), "cotangent");
+        var cotangent = new Tensor(_device, buffer.Start, DataType.Float32, 3);
+        cotangent.Upload(new float[] { 1, 10, 100 });
+        float[] ofX = [], ofY = [], ofZ = [];
+        for (int step = 0; step < 2; step++)
+        {
+            var x = Leaf(tape, [1, 2, 3], gradient => ofX = gradient);
+            var y = Leaf(tape, [1, 2, 3], gradient => ofY = gradient);
+            var z = Leaf(tape, [1, 2, 3], gradient => ofZ = gradient);
+            // x + x is z's other half; y meets the whole once shared and once by a copy.
+            var inner = Residual.Forward(tape, Residual.Forward(tape, x, x, bias: null), z, bias: null);
+            var sum = Residual.Forward(tape, Residual.Forward(tape, y, Pass(tape, y), bias: null), Residual.Forward(tape, inner, Pass(tape, inner), bias: null), bias: null);
+            Assert.That(sum.ToArray(), Is.EqualTo(new float[] { 8, 16, 24 }));
+            tape.Backward(sum, cotangent);
+            Assert.That(ofX, Is.EqualTo(new float[] { 4, 40, 400 }));
+            Assert.That(ofY, Is.EqualTo(new float[] { 2, 20, 200 }));
+            Assert.That(ofZ, Is.EqualTo(new float[] { 2, 20, 200 }));
+            Assert.That(cotangent.ToArray(), Is.EqualTo(new float[] { 1, 10, 100 }));
+        }
+    }
+
+    [Test]
+    [OnEveryDevice]
     public void What_is_constant_is_not_recorded_and_gives_its_memory_back()
     {
         using var tape = new Tape(_device);
