@@ -87,11 +87,19 @@ internal sealed class NaNs
             .All(s => s.IsWeb ? made[s.Web] : s.IsConstant && IsNumber(s));
     }
 
-    private static bool IsQuietWith(Operation operation, bool[] quiet) =>
-        // Of these two the processor only changes the sign.
-        operation.Kind == OperationKind.Pure && Natives.Get(operation.Opcode).Kind is Native.Negate or Native.Absolute
-            ? operation.Sources[0] is { IsWeb: true, Web: var web } && quiet[web]
-            : MakesOrCopies(operation, quiet);
+    private static bool IsQuietWith(Operation operation, bool[] quiet)
+    {
+        bool IsQuietSource(Source source) => source.IsWeb ? quiet[source.Web] : source.IsConstant && IsNumber(source);
+        if (operation.Kind != OperationKind.Pure) return MakesOrCopies(operation, quiet);
+        return Natives.Get(operation.Opcode).Kind switch
+        {
+            // Of these two the processor only changes the sign.
+            Native.Negate or Native.Absolute => IsQuietSource(operation.Sources[0]),
+            // And of two NaNs these give one as it is.
+            Native.Minimum or Native.Maximum => operation.Sources.Take(2).All(IsQuietSource) || operation.Sources.Take(2).Any(s => s.IsConstant && IsNumber(s)),
+            _ => MakesOrCopies(operation, quiet),
+        };
+    }
 
     private static bool IsNumber(Source constant) => !float.IsNaN(BitConverter.UInt32BitsToSingle((uint)constant.Bits));
 

@@ -28,6 +28,17 @@ public sealed class FuzzFindingsTests
             st.global.f32 [%out], %f1;
             st.global.f32 [%out+4], %f2;
             """).SetArgDisplayNames("an index in a float register");
+        yield return new TestCaseData("""
+            setp.lt.u32 %p1, %flat, 7;
+            selp.b32 %r1, 0x7F800001, 0x3F800000, %p1;
+            selp.b32 %r2, 0x7F800002, 0x40000000, %p1;
+            mov.b32 %f1, %r1;
+            mov.b32 %f2, %r2;
+            min.f32 %f1, %f1, %f2;
+            cvt.rn.f32.u32 %f2, %flat;
+            min.f32 %f1, %f1, %f2;
+            st.global.f32 [%out], %f1;
+            """).SetArgDisplayNames("the lesser of two signalling NaNs, beside a number");
     }
 
     [TestCaseSource(nameof(Findings))]
