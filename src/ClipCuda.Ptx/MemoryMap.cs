@@ -52,9 +52,9 @@ public sealed class MemoryMap(bool tracksWrites = true)
     /// <summary>Null if the access is fine (a write is noted), else what is wrong with it.</summary>
     internal string? Check(ulong address, int bytes, bool write)
     {
-        if (Misses(address, bytes) is { } problem) return problem;
-        var region = Find(address)!;
-        ulong offset = address - region.Start;
+        var region = Find(address);
+        if (Misses(region, address, bytes) is { } problem) return problem;
+        ulong offset = address - region!.Start;
         var written = region.Written.AsSpan((int)offset, bytes);
         if (write) written.Fill(true);
         else if (written.Contains(false)) return $"of uninitialised memory in buffer '{region.Label}' (offset {offset} of {region.Bytes})";
@@ -62,9 +62,11 @@ public sealed class MemoryMap(bool tracksWrites = true)
     }
 
     /// <summary>Null if one region holds the bytes, else where they lie.</summary>
-    internal string? Misses(ulong address, int bytes)
+    internal string? Misses(ulong address, int bytes) => Misses(Find(address), address, bytes);
+
+    private static string? Misses(Region? region, ulong address, int bytes)
     {
-        if (Find(address) is not { } region) return $"at 0x{address:x}, in no buffer";
+        if (region is null) return $"at 0x{address:x}, in no buffer";
         ulong offset = address - region.Start; // may exceed 2⁶³: addresses that a wrong kernel computes are anywhere
         if (offset > (ulong)region.Bytes || offset + (uint)bytes > (ulong)region.Bytes)
             return $"past the end of buffer '{region.Label}' (offset {offset} of {region.Bytes})";

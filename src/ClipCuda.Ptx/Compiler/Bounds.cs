@@ -9,7 +9,6 @@ namespace ClipCuda.Ptx.Compiler;
 /// </summary>
 internal sealed unsafe class Bounds(MemoryMap buffers)
 {
-    private readonly MemoryMap _buffers = buffers;
     private long _shared;
     private int _sharedBytes;
 
@@ -44,7 +43,7 @@ internal sealed unsafe class Bounds(MemoryMap buffers)
     {
         if (start > end) return false;
         if (start >= (ulong)_shared && end <= (ulong)(_shared + _sharedBytes)) return true;
-        if (shared || _buffers.Holding(start, end) is not { } buffer) return false;
+        if (shared || buffers.Holding(start, end) is not { } buffer) return false;
         (state->KnownStart, state->KnownEnd) = buffer;
         return true;
     }
@@ -55,7 +54,7 @@ internal sealed unsafe class Bounds(MemoryMap buffers)
         {
             int lane = BitOperations.TrailingZeroCount(left);
             long at = address + lane * step;
-            if (Refuse(state, at, bytes, kind) is not { } problem) continue;
+            if (Refuse(state, lane, at, bytes, kind) is not { } problem) continue;
             Violation = ($"{((kind & Access.Write) != 0 ? "write" : "read")} of {bytes} bytes {problem}", lane);
             return false;
         }
@@ -63,13 +62,13 @@ internal sealed unsafe class Bounds(MemoryMap buffers)
     }
 
     /// <summary>What is wrong with one lane's access; null if nothing is.</summary>
-    private string? Refuse(WarpState* state, long address, int bytes, int kind)
+    private string? Refuse(WarpState* state, int lane, long address, int bytes, int kind)
     {
         long offset = address - _shared;
         if (offset >= 0 && offset + bytes <= _sharedBytes) return null;
         if ((kind & Access.Shared) != 0) return $"at offset {offset} of {_sharedBytes} bytes of shared memory";
         var workspace = Workspace.Of(state);
-        return workspace.Entry.Variables.Holds((ulong)address, bytes) || workspace.HoldsLocal(address, bytes) ? null : _buffers.Misses((ulong)address, bytes);
+        return workspace.Entry.Variables.Holds((ulong)address, bytes) || workspace.IsLocal(state->Warp, lane, address, bytes) ? null : buffers.Misses((ulong)address, bytes);
     }
 
     /// <summary>How memory is accessed, as bits.</summary>

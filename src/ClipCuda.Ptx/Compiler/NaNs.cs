@@ -68,7 +68,7 @@ internal sealed class NaNs
     }
 
     /// <summary>The value is never a signalling NaN, as what arithmetic gives never is.</summary>
-    public bool IsQuiet(Source source) => source.IsWeb ? _quiet[source.Web] : source.IsConstant && IsNumber(source);
+    public bool IsQuiet(Source source) => IsIn(_quiet, source);
 
     /// <summary>The web may hold a NaN of any bits.</summary>
     public bool IsRaw(Source source) => source.IsWeb && _raw[source.Web];
@@ -84,24 +84,26 @@ internal sealed class NaNs
         if (native.MakesNaN || native.Kind is Native.IntegerToFloat or Native.Saturate) return true;
         if (!native.Copies || native.In is Number.S64 or Number.U64 or Number.Predicate) return false;
         return operation.Sources.Take(native.Kind == Native.Select ? 2 : 1)
-            .All(s => s.IsWeb ? made[s.Web] : s.IsConstant && IsNumber(s));
+            .All(s => IsIn(made, s));
     }
 
     private static bool IsQuietWith(Operation operation, bool[] quiet)
     {
-        bool IsQuietSource(Source source) => source.IsWeb ? quiet[source.Web] : source.IsConstant && IsNumber(source);
         if (operation.Kind != OperationKind.Pure) return MakesOrCopies(operation, quiet);
         return Natives.Get(operation.Opcode).Kind switch
         {
             // Of these two the processor only changes the sign.
-            Native.Negate or Native.Absolute => IsQuietSource(operation.Sources[0]),
+            Native.Negate or Native.Absolute => IsIn(quiet, operation.Sources[0]),
             // And of two NaNs these give one as it is.
-            Native.Minimum or Native.Maximum => operation.Sources.Take(2).All(IsQuietSource) || operation.Sources.Take(2).Any(s => s.IsConstant && IsNumber(s)),
+            Native.Minimum or Native.Maximum => operation.Sources.Take(2).All(s => IsIn(quiet, s)) || operation.Sources.Take(2).Any(IsNumber),
             _ => MakesOrCopies(operation, quiet),
         };
     }
 
-    private static bool IsNumber(Source constant) => !float.IsNaN(BitConverter.UInt32BitsToSingle((uint)constant.Bits));
+    /// <summary>A web with a property, or a number, which has all of them.</summary>
+    private static bool IsIn(bool[] webs, Source source) => source.IsWeb ? webs[source.Web] : IsNumber(source);
+
+    private static bool IsNumber(Source source) => source.IsConstant && !float.IsNaN(BitConverter.UInt32BitsToSingle((uint)source.Bits));
 
     private bool Tolerates(Operation operation, int source)
     {

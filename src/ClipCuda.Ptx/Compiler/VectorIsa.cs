@@ -16,10 +16,10 @@ internal sealed class VectorIsa
 
     private readonly Type _static;
     private readonly Type _open;
+
     /// <summary>Finding a method by reflection takes longer than all else that is done for an instruction.</summary>
     private readonly ConcurrentDictionary<(string Name, Type Element, int Parameters), MethodInfo> _methods = [];
     private readonly ConcurrentDictionary<(Type From, Type To), MethodInfo> _casts = [];
-    private readonly ConcurrentDictionary<(string Name, Type Element, int Parameters), MethodInfo> _masked = [];
 
     private VectorIsa(int bits)
     {
@@ -123,7 +123,7 @@ internal sealed class VectorIsa
     }
 
     private MethodInfo Masked(string name, Type element, int parameters) =>
-        _masked.GetOrAdd((name, element, parameters), static (key, isa) => FindMasked(isa.Bits, key.Name, key.Element, isa.Vector(key.Element), key.Parameters), this);
+        _methods.GetOrAdd((name, element, parameters), static (key, isa) => FindMasked(isa.Bits, key.Name, key.Element, isa.Vector(key.Element), key.Parameters), this);
 
     private static MethodInfo FindMasked(int bits, string name, Type element, Type vector, int parameters)
     {

@@ -96,17 +96,8 @@ internal sealed unsafe class Workspace : IDisposable
         instruction.Masked(ref group.Lanes, instruction);
     }
 
-    /// <summary>Whether bytes lie in some thread's local memory.</summary>
-    public bool HoldsLocal(long address, int bytes)
-    {
-        var (start, size) = _kernel.File.LocalMemory;
-        foreach (var group in _groups)
-        {
-            long offset = address - (long)group.Lanes.Registers - start;
-            if (offset >= 0 && offset + bytes <= size) return true;
-        }
-        return false;
-    }
+    /// <summary>Whether bytes lie in the local memory of a warp's lane.</summary>
+    public bool IsLocal(int warp, int lane, long address, int bytes) => _usesHandlers && _groups[warp / Lanes.Warps].IsLocal(address, bytes, warp % Lanes.Warps * 32 + lane);
 
     /// <summary>The error of an access that <see cref="Bounds"/> refused a warp.</summary>
     public PtxException Refused(int warp)
@@ -186,6 +177,7 @@ internal sealed unsafe class Workspace : IDisposable
         if (index == _groups.Count)
         {
             _groups.Add(new WarpGroup(_kernel.Entry, _kernel.Code, index, _kernel.File.Bytes, null));
+            (_groups[index].LocalStart, _groups[index].LocalStride) = (_kernel.File.LocalMemory.Start, _kernel.File.LocalStride);
             _kernel.File.FillConstants(_groups[index].Lanes.Registers);
         }
         if (warp % Lanes.Warps == 0)

@@ -32,20 +32,12 @@ public sealed class TapeTests
     {
         using var tape = new Tape(_device);
         using var buffer = _device.Allocate(3 * sizeof(float), "cotangent");
-        var cotangent = new Tensor(_device, buffer.Start, DataType.Float32, 3);
-        cotangent.Upload(new float[] { 1, 10, 100 });
         List<DeviceBuffer> places = [];
-        var (x, y) = (NewLeaf(), NewLeaf());
-        tape.Backward(Residual.Forward(tape, x, y, bias: null), cotangent);
+        var (x, y) = (WatchedLeaf(tape, [1, 2, 3], Place), WatchedLeaf(tape, [1, 2, 3], Place));
+        tape.Backward(Residual.Forward(tape, x, y, bias: null), Cotangent(buffer));
         Assert.That(places, Is.EqualTo(new[] { buffer, buffer }));
 
-        Tensor NewLeaf()
-        {
-            var leaf = tape.Allocate(3);
-            leaf.Upload(new float[] { 1, 2, 3 });
-            tape.Record(leaf, () => places.Add(tape.GradientOf(leaf).Data.Buffer!));
-            return leaf;
-        }
+        void Place(Tensor gradient) => places.Add(gradient.Data.Buffer!);
     }
 
     /// <summary>A gradient that others have too is not what theirs is added to: neither the caller's cotangent nor that of another input.</summary>
@@ -55,8 +47,7 @@ public sealed class TapeTests
     {
         using var tape = new Tape(_device);
         using var buffer = _device.Allocate(3 * sizeof(float), "cotangent");
-        var cotangent = new Tensor(_device, buffer.Start, DataType.Float32, 3);
-        cotangent.Upload(new float[] { 1, 10, 100 });
+        var cotangent = Cotangent(buffer);
         float[] ofX = [], ofY = [], ofZ = [];
         for (int step = 0; step < 2; step++)
         {
@@ -173,11 +164,21 @@ public sealed class TapeTests
         });
     }
 
-    private static Tensor Leaf(Tape tape, float[] values, Action<float[]> arrived)
+    /// <summary>1, 10, 100 in memory that is not the tape's.</summary>
+    private Tensor Cotangent(DeviceBuffer buffer)
+    {
+        var cotangent = new Tensor(_device, buffer.Start, DataType.Float32, 3);
+        cotangent.Upload(new float[] { 1, 10, 100 });
+        return cotangent;
+    }
+
+    private static Tensor Leaf(Tape tape, float[] values, Action<float[]> arrived) => WatchedLeaf(tape, values, gradient => arrived(gradient.ToArray()));
+
+    private static Tensor WatchedLeaf(Tape tape, float[] values, Action<Tensor> arrived)
     {
         var x = tape.Allocate(values.Length);
         x.Upload(values);
-        tape.Record(x, () => arrived(tape.GradientOf(x).ToArray()));
+        tape.Record(x, () => arrived(tape.GradientOf(x)));
         return x;
     }
 
