@@ -1,12 +1,14 @@
 using System.Diagnostics;
 using System.Runtime.ExceptionServices;
+using System.Runtime.InteropServices;
 
 namespace ClipCuda.Devices;
 
 /// <summary>
-/// Threads that share the items of one loop after another. The caller works too and never waits for a helper that has not entered: on
-/// a busy machine a loop costs what one thread needs, and a short one costs microseconds. Helpers spin for a moment after a loop,
-/// since the next one usually follows, and then sleep.
+/// Threads that share the items of one loop after another. Each has a stretch of its own, the same one in every loop of that length, so that a
+/// core finds in its cache what it wrote in the loop before and reads memory in order; who is done takes from the ends of the others' stretches.
+/// The caller works too and never waits for a helper that has not entered: on a busy machine a loop costs what one thread needs, and a short
+/// one costs microseconds. Helpers spin for a moment after a loop, since the next one usually follows, and then sleep.
 /// </summary>
 internal sealed class WorkerPool : IDisposable
 {
@@ -17,6 +19,9 @@ internal sealed class WorkerPool : IDisposable
     private readonly Lock _errorLock = new();
     private readonly object _sleepGate = new();
     private readonly Thread[] _helpers;
+
+    /// <summary>Of each thread, the caller's first.</summary>
+    private readonly Stretch[] _stretches;
     private int _inside = Closed;
     private int _generation;
     private int _sleeping;
@@ -25,17 +30,18 @@ internal sealed class WorkerPool : IDisposable
     private Action<long, long> _body = static (_, _) => { };
     private long _items;
     private long _chunk;
-    private long _next;
     private Exception? _error;
     private long _errorItem;
 
     public WorkerPool(int threads)
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(threads);
+        _stretches = new Stretch[threads];
         _helpers = new Thread[threads - 1];
         for (int i = 0; i < _helpers.Length; i++)
         {
-            _helpers[i] = new Thread(Help) { IsBackground = true, Name = $"ClipCuda worker {i + 1}" };
+            int own = i + 1;
+            _helpers[i] = new Thread(() => Help(own)) { IsBackground = true, Name = $"ClipCuda worker {own}" };
             _helpers[i].Start();
         }
     }
@@ -44,7 +50,7 @@ internal sealed class WorkerPool : IDisposable
 
     /// <summary>
     /// Calls <paramref name="body"/>(first, count) until all items 0 … <paramref name="items"/> − 1 are done, <paramref name="chunk"/>
-    /// items a call, on any thread in any order. If calls throw, no further chunk is started and the exception of the lowest of the
+    /// items a call (fewer than 2³¹ calls), on any thread in any order. If calls throw, no further chunk is started and the exception of the lowest of the
     /// items that failed is thrown again here.
     /// </summary>
     public void Run(long items, long chunk, Action<long, long> body)
@@ -55,11 +61,13 @@ internal sealed class WorkerPool : IDisposable
             for (long first = 0; first < items; first += chunk) body(first, Math.Min(chunk, items - first));
             return;
         }
-        (_body, _items, _chunk, _next, _error) = (body, items, chunk, 0, null);
+        (_body, _items, _chunk, _error) = (body, items, chunk, null);
+        int chunks = checked((int)((items + chunk - 1) / chunk));
+        for (int t = 0; t < Threads; t++) _stretches[t].Set((int)((long)chunks * t / Threads), (int)((long)chunks * (t + 1) / Threads));
         Volatile.Write(ref _inside, 0);
         Interlocked.Increment(ref _generation);
         if (Volatile.Read(ref _sleeping) > 0) Wake();
-        TakeChunks();
+        Work(0);
         Interlocked.Or(ref _inside, Closed);
         var wait = new SpinWait();
         while (Volatile.Read(ref _inside) != Closed) wait.SpinOnce(sleep1Threshold: -1);
@@ -78,7 +86,7 @@ internal sealed class WorkerPool : IDisposable
         foreach (var helper in _helpers) helper.Join();
     }
 
-    private void Help()
+    private void Help(int own)
     {
         int seen = 0;
         while (true)
@@ -86,7 +94,7 @@ internal sealed class WorkerPool : IDisposable
             seen = AwaitGenerationAfter(seen);
             if (_stopping) return;
             if (!TryEnter()) continue;
-            TakeChunks();
+            Work(own);
             Interlocked.Decrement(ref _inside);
         }
     }
@@ -103,26 +111,32 @@ internal sealed class WorkerPool : IDisposable
         return false;
     }
 
-    private void TakeChunks()
+    /// <summary>Does the thread's own stretch, then what is left of the next threads'.</summary>
+    private void Work(int own)
     {
-        while (true)
+        while (_stretches[own].TryTakeFirst(out int chunk)) Do(chunk);
+        for (int i = 1; i < _stretches.Length; i++)
         {
-            long first = Interlocked.Add(ref _next, _chunk) - _chunk;
-            if (first >= _items) return;
-            try
-            {
-                _body(first, Math.Min(_chunk, _items - first));
-            }
-            catch (Exception error)
-            {
-                Keep(error, first);
-            }
+            while (_stretches[(own + i) % _stretches.Length].TryTakeLast(out int chunk)) Do(chunk);
+        }
+    }
+
+    private void Do(int chunk)
+    {
+        long first = chunk * _chunk;
+        try
+        {
+            _body(first, Math.Min(_chunk, _items - first));
+        }
+        catch (Exception error)
+        {
+            Keep(error, first);
         }
     }
 
     private void Keep(Exception error, long item)
     {
-        Volatile.Write(ref _next, _items);
+        foreach (ref var stretch in _stretches.AsSpan()) stretch.Set(0, 0);
         lock (_errorLock)
         {
             if (_error is not null && _errorItem < item) return;
@@ -150,5 +164,36 @@ internal sealed class WorkerPool : IDisposable
     private void Wake()
     {
         lock (_sleepGate) Monitor.PulseAll(_sleepGate);
+    }
+
+    /// <summary>Chunks that nobody has taken yet, on cache lines of its own: its thread takes from the front, others from the back.</summary>
+    [StructLayout(LayoutKind.Explicit, Size = 256)]
+    private struct Stretch
+    {
+        /// <summary>The first in the low half, the end in the high half.</summary>
+        [FieldOffset(128)]
+        private long _left;
+
+        public void Set(int first, int end) => Volatile.Write(ref _left, Pack(first, end));
+
+        public bool TryTakeFirst(out int chunk) => TryTake(ofFront: true, out chunk);
+
+        public bool TryTakeLast(out int chunk) => TryTake(ofFront: false, out chunk);
+
+        private bool TryTake(bool ofFront, out int chunk)
+        {
+            long left = Volatile.Read(ref _left);
+            while (true)
+            {
+                int first = (int)left, end = (int)(left >> 32);
+                chunk = ofFront ? first : end - 1;
+                if (first >= end) return false;
+                long found = Interlocked.CompareExchange(ref _left, ofFront ? Pack(first + 1, end) : Pack(first, end - 1), left);
+                if (found == left) return true;
+                left = found;
+            }
+        }
+
+        private static long Pack(int first, int end) => ((long)end << 32) | (uint)first;
     }
 }

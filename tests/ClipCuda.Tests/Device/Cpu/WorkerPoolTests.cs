@@ -38,6 +38,40 @@ public sealed class WorkerPoolTests
     }
 
     [Test]
+    public void Others_do_what_a_thread_that_is_held_up_leaves([Values(0, 4)] int held)
+    {
+        using var pool = new WorkerPool(2);
+        using var others = new CountdownEvent(7);
+        bool all = false;
+        pool.Run(8, 1, (first, _) =>
+        {
+            // The first item of the caller's stretch, or of the helper's.
+            if (first == held) all = others.Wait(Patience);
+            else others.Signal();
+        });
+        Assert.That(all, Is.True);
+    }
+
+    [Test]
+    public void A_thread_goes_through_the_same_items_in_every_loop()
+    {
+        using var pool = new WorkerPool(2);
+        using var barrier = new Barrier(2);
+        for (int repeat = 0; repeat < 3; repeat++)
+        {
+            int[] thread = new int[8];
+            pool.Run(8, 1, (first, _) =>
+            {
+                thread[first] = Environment.CurrentManagedThreadId;
+                // So that neither can take of the other's.
+                Assert.That(barrier.SignalAndWait(Patience), Is.True);
+            });
+            Assert.That(thread[..4], Is.All.EqualTo(Environment.CurrentManagedThreadId));
+            Assert.That(thread[4..], Is.All.EqualTo(thread[7]).And.All.Not.EqualTo(thread[0]));
+        }
+    }
+
+    [Test]
     public void Many_short_loops_lose_nothing()
     {
         using var pool = new WorkerPool(4);
