@@ -1,13 +1,13 @@
 // Layer normalisation (Ba, Kiros, Hinton 2016) over the last axis.
 //
 //   forward:   mean = Σx / n,  rstd = 1 / √(Σ(x − mean)² / n + ε),  x̂ = (x − mean) · rstd,  y = x̂ · w + b
-//   backward:  g = dy · w,  dx = rstd · (g − Σg/n − x̂ · Σ(g·x̂)/n)
+//   backward:  g = dy · w,  dx = rstd · (g − Σg/n − x̂ · Σ(g·x̂)/n)  (+ dx)
 //              dw += Σ_rows dy · x̂,  db += Σ_rows dy
 //
 // x, y, dx, dy: [rows, n]; w, b, dw, db: [n]; mean, rstd: [rows]; partial: [runs, 2, n].
 // forward, backward: a warp a row, 4 rows a block of 128; the variance takes a second pass over the row, which is in the cache by then.
 // backward_partial: grid (n / 128, runs), one column a thread, the rows of one run; backward_parameters: 128 columns a block.
-// Moves 8 bytes an element forward, 12 + 8 backward.
+// Moves 8 bytes an element forward, 12 + 8 backward, 4 more where dx holds a gradient that this one is added to.
 #include "common/reduce.cuh"
 
 KERNEL(128)
@@ -34,7 +34,8 @@ layernorm_forward(float* y, float* mean, float* rstd, const float* x, const floa
 }
 
 KERNEL(128)
-layernorm_backward(float* dx, const float* dy, const float* x, const float* mean, const float* rstd, const float* weight, int rows, int n) {
+layernorm_backward(
+    float* dx, const float* dy, const float* x, const float* mean, const float* rstd, const float* weight, int adds, int rows, int n) {
     int row = blockIdx.x * 4 + threadIdx.x / WarpSize;
     int lane = threadIdx.x % WarpSize;
     if (row >= rows) return;
@@ -53,7 +54,8 @@ layernorm_backward(float* dx, const float* dy, const float* x, const float* mean
     for (int c = lane; c < n; c += WarpSize) {
         float g = dy[start + c] * weight[c];
         float normalised = (x[start + c] - m) * r;
-        dx[start + c] = r * fmaf(-normalised, projected, g - sum);
+        float gradient = r * fmaf(-normalised, projected, g - sum);
+        dx[start + c] = adds ? dx[start + c] + gradient : gradient;
     }
 }
 

@@ -33,7 +33,7 @@ public static class Convolution
         tape.Record(y, () =>
         {
             var dy = tape.GradientOf(y);
-            if (tape.GradientTarget(x) is { } dx) shape.MultiplyBack(dx, dy);
+            if (tape.GradientTarget(x, out bool adds) is { } dx) shape.MultiplyBack(dx, dy, adds);
             if (weight.Gradient is { } dweight) shape.AccumulateWeightGradient(dweight, dy);
         });
         return y;
@@ -57,13 +57,13 @@ public static class Convolution
             if (packed != Weight) Tape.Release(packed);
         }
 
-        /// <summary>dx = unfolded dy · weight.</summary>
-        public void MultiplyBack(Tensor dx, Tensor dy)
+        /// <summary>dx = unfolded dy · weight (+ dx).</summary>
+        public void MultiplyBack(Tensor dx, Tensor dy, bool adds)
         {
             int depth = _taps * _outputs;
             var packed = Pack(outer: _inputs, inner: checked(_outputs * _inputs));
             ForEachChunk(dy, dx, "convolution_unfold_gradient", (first, count, columns) => _device.Gemm(new GemmCall(
-                count, _inputs, depth, new(columns, depth), new(packed.Data, _inputs), new(Row(dx, first), _inputs))));
+                count, _inputs, depth, new(columns, depth), new(packed.Data, _inputs), new(Row(dx, first), _inputs), Beta: adds ? 1 : 0)));
         }
 
         /// <summary>dweight += dyᵀ · unfolded x.</summary>

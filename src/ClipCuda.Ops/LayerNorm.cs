@@ -21,8 +21,8 @@ public static class LayerNorm
         tape.Record(y, () =>
         {
             var dy = tape.GradientOf(y);
-            if (tape.GradientTarget(x) is { } dx)
-                device.Kernel("layernorm_backward").Launch(blocks, 128, dx, dy, x, mean, rstd, weight, rows, width);
+            if (tape.GradientTarget(x, out bool adds) is { } dx)
+                device.Kernel("layernorm_backward").Launch(blocks, 128, adds ? dx.Updated : dx, dy, x, mean, rstd, weight, adds ? 1 : 0, rows, width);
             int rowsARun = Shapes.RowsARun(rows), runs = Shapes.Ceiling(rows, rowsARun), columns = Shapes.Ceiling(width, 128);
             var partial = tape.AllocateScratch(DataType.Float32, runs, 2, width);
             device.Kernel("layernorm_backward_partial")

@@ -23,8 +23,8 @@ public static class Linear
         tape.Record(y, () =>
         {
             var dy = tape.GradientOf(y);
-            if (tape.GradientTarget(x) is { } dx)
-                device.Gemm(new GemmCall(rows, inputs, outputs, new(dy.Data, outputs), new(weight.Data, inputs), new(dx.Data, inputs)));
+            if (tape.GradientTarget(x, out bool adds) is { } dx)
+                device.Gemm(new GemmCall(rows, inputs, outputs, new(dy.Data, outputs), new(weight.Data, inputs), new(dx.Data, inputs), Beta: adds ? 1 : 0));
             if (weight.Gradient is { } dweight)
                 device.Gemm(new GemmCall(outputs, inputs, rows, new(dy.Data, outputs, Transposed: true), new(x.Data, inputs), new(dweight.Data, inputs), Beta: 1));
             if (bias is not null) Bias.AccumulateGradient(tape, dy, bias);

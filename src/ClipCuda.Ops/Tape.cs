@@ -6,9 +6,9 @@ namespace ClipCuda.Ops;
 
 /// <summary>
 /// Records one node an op and walks them backwards. A node's backward is the closure beside its forward, in the same file:
-/// it reads its output's gradient with <see cref="GradientOf"/>, assigns activation gradients into what <see cref="GradientTarget"/>
-/// gives (the tape sums those of several consumers) or passes its output's on as it is (<see cref="PassGradient"/>), and adds into
-/// <see cref="Tensor.Gradient"/> of parameters.
+/// it reads its output's gradient with <see cref="GradientOf"/>, assigns activation gradients into what <see cref="GradientTarget(Tensor)"/>
+/// gives (the tape sums those of several consumers, unless the closure adds its own itself) or passes its output's on as it is
+/// (<see cref="PassGradient"/>), and adds into <see cref="Tensor.Gradient"/> of parameters.
 /// Memory comes from a pool of buffers by size, so that after the first step a training loop allocates nothing. During backward a
 /// node's output, its gradient and its scratch go back to the pool as soon as the node is done.
 /// </summary>
@@ -127,6 +127,14 @@ public sealed class Tape(Device device, bool recording = true) : IDisposable
         return target;
     }
 
+    /// <summary>For a closure that can add as well as assign, which saves the tape a pass over the gradient.</summary>
+    /// <param name="adds">The target holds what other consumers have given: the closure adds its own to that. Otherwise it assigns.</param>
+    public Tensor? GradientTarget(Tensor input, out bool adds)
+    {
+        adds = TakesGradient(input) && _gradients.ContainsKey(input);
+        return adds ? _gradients[input] = Owned(_gradients[input]) : GradientTarget(input);
+    }
+
     /// <summary>Inside a node's closure: the gradient of an input is that of the node's output, as in a sum. The two share it, so nothing is copied.</summary>
     /// <param name="input">Of the output's shape.</param>
     public void PassGradient(Tensor output, Tensor input)
@@ -214,18 +222,22 @@ public sealed class Tape(Device device, bool recording = true) : IDisposable
             var (sum, addend) = (_gradients[tensor], partial);
             // What others have too must not change; which of the two is added to the other makes no difference.
             if (!IsOwn(sum)) (sum, addend) = (addend, sum);
-            if (!IsOwn(sum))
-            {
-                var shared = sum;
-                sum = new Tensor(Device, Rent(shared.Bytes).Start, DataType.Float32, shared.Shape);
-                Device.Copy(shared.Data, sum.Data, shared.Bytes);
-                Return(shared.Data.Buffer!);
-            }
+            sum = Owned(sum);
             Residual.AddInto(sum, addend);
             Return(addend.Data.Buffer!);
             _gradients[tensor] = sum;
         }
         _partials.Clear();
+    }
+
+    /// <summary>The gradient, or if others have it too, a copy.</summary>
+    private Tensor Owned(Tensor gradient)
+    {
+        if (IsOwn(gradient)) return gradient;
+        var copy = new Tensor(Device, Rent(gradient.Bytes).Start, DataType.Float32, gradient.Shape);
+        Device.Copy(gradient.Data, copy.Data, gradient.Bytes);
+        Return(gradient.Data.Buffer!);
+        return copy;
     }
 
     /// <summary>Memory of this tape that one tensor has alone as its gradient.</summary>

@@ -29,6 +29,18 @@ public sealed class ConvolutionTests
         Check(batch, height, width, inputs, outputs, kernel, stride, unfoldedBytes);
 
     /// <summary>Any number of taps, though kernels have 9, 25 and so on: packed weights, added to a gradient, are the weights again.</summary>
+    /// <summary>In y = convolution(x) + x the sum's gradient reaches x before the convolution's; in one piece, and in chunks of rows.</summary>
+    [Test]
+    public void The_gradient_is_added_to_what_another_op_gave([Values(1, 3)] int kernel, [Values(1, 1 << 20)] int unfoldedBytes) => new OpTest
+    {
+        Inputs = [OpInput.Activation("x", [2, 4, 5, 3]), OpInput.Parameter("weight", [3, 3, kernel, kernel])],
+        Op = (tape, t) => Residual.Forward(tape, Convolution.Forward(tape, t[0], t[1], 1, unfoldedBytes), t[0], bias: null),
+        Reference = x => [.. Reference(x[0], x[1], 2, 4, 5, 3, kernel, 1).Zip(x[0], (y, a) => y + a)],
+        OutputShape = [2, 4, 5, 3],
+        ForwardTolerance = Forward,
+        GradientTolerance = Gradient,
+    }.Run();
+
     [Test]
     [OnEveryDevice]
     public void Weights_are_packed_and_unpacked([Values(1, 4, 8, 19)] int taps)

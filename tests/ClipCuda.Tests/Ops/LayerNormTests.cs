@@ -30,6 +30,18 @@ public sealed class LayerNormTests
         Floor = width == 2 ? 1e-5 : 1e-7,
     }.Run();
 
+    /// <summary>In y = norm(x) + x the sum's gradient reaches x before the norm's.</summary>
+    [Test]
+    public void The_gradient_is_added_to_what_another_op_gave([Values(31, 64)] int width) => new OpTest
+    {
+        Inputs = [OpInput.Activation("x", [5, width], scale: 2), OpInput.Parameter("weight", [width]), OpInput.Parameter("bias", [width])],
+        Op = (tape, t) => Residual.Forward(tape, LayerNorm.Forward(tape, t[0], t[1], t[2]), t[0], bias: null),
+        Reference = x => [.. Reference(x[0], x[1], x[2], 1e-5).Zip(x[0], (y, a) => y + a)],
+        OutputShape = [5, width],
+        ForwardTolerance = Forward,
+        GradientTolerance = Gradient,
+    }.Run();
+
     [Test]
     public void A_constant_row_becomes_the_bias() => new OpTest
     {

@@ -19,6 +19,18 @@ public sealed class LinearTests
         GradientTolerance = 3e-6, // chains of at most 50
     }.Run();
 
+    /// <summary>In y = x · weightᵀ + x the sum's gradient reaches x before the product's.</summary>
+    [Test]
+    public void The_gradient_is_added_to_what_another_op_gave() => new OpTest
+    {
+        Inputs = [OpInput.Activation("x", [4, 17]), OpInput.Parameter("weight", [17, 17])],
+        Op = (tape, t) => Residual.Forward(tape, Linear.Forward(tape, t[0], t[1], null), t[0], bias: null),
+        Reference = x => [.. Reference(x[0], x[1], new double[17], 17).Zip(x[0], (y, a) => y + a)],
+        OutputShape = [4, 17],
+        ForwardTolerance = 1e-6,
+        GradientTolerance = 3e-6,
+    }.Run();
+
     [Test]
     [OnEveryDevice]
     public void A_weight_of_another_width_is_refused()

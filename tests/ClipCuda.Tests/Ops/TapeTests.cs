@@ -68,6 +68,66 @@ public sealed class TapeTests
 
     [Test]
     [OnEveryDevice]
+    public void A_closure_can_add_to_what_others_have_given([Values(1, 2, 3)] int consumers)
+    {
+        using var tape = new Tape(_device);
+        List<bool> added = [];
+        DeviceBuffer? place = null;
+        float[] arrived = [];
+        var x = WatchedLeaf(tape, [1, 2, 3], gradient =>
+        {
+            Assert.That(gradient.Data.Buffer, Is.SameAs(place), "nothing is copied afterwards");
+            arrived = gradient.ToArray();
+        });
+        var sum = Adding();
+        for (int i = 1; i < consumers; i++) sum = Residual.Forward(tape, sum, Adding(), bias: null);
+        tape.Backward(sum, 1, 10, 100);
+        Assert.That(arrived, Is.EqualTo(new float[] { consumers, 10 * consumers, 100 * consumers }));
+        Assert.That(added, Is.EqualTo(Enumerable.Range(0, consumers).Select(i => i > 0)));
+
+        Tensor Adding()
+        {
+            var y = tape.Allocate(x.Shape);
+            _device.Copy(x.Data, y.Data, x.Bytes);
+            tape.Record(y, () =>
+            {
+                var target = tape.GradientTarget(x, out bool adds)!;
+                (place, added) = (target.Data.Buffer, [.. added, adds]);
+                if (adds) Residual.AddInto(target, tape.GradientOf(y));
+                else _device.Copy(tape.GradientOf(y).Data, target.Data, x.Bytes);
+            });
+            return y;
+        }
+    }
+
+    /// <summary>x's gradient is the caller's cotangent, and the other half's, until the closure adds to it.</summary>
+    [Test]
+    [OnEveryDevice]
+    public void What_a_closure_adds_to_is_its_tensors_alone()
+    {
+        using var tape = new Tape(_device);
+        using var buffer = _device.Allocate(3 * sizeof(float), "cotangent");
+        var cotangent = Cotangent(buffer);
+        float[] ofX = [], ofY = [];
+        var (x, y) = (Leaf(tape, [1, 2, 3], gradient => ofX = gradient), Leaf(tape, [1, 2, 3], gradient => ofY = gradient));
+        var outer = tape.Allocate(3);
+        var sum = Residual.Forward(tape, x, y, bias: null);
+        _device.Copy(sum.Data, outer.Data, sum.Bytes);
+        tape.Record(outer, () =>
+        {
+            tape.PassGradient(outer, sum);
+            tape.PassGradient(outer, x);
+            Residual.AddInto(tape.GradientTarget(x, out bool adds)!, cotangent);
+            Assert.That(adds, Is.True);
+        });
+        tape.Backward(outer, cotangent);
+        Assert.That(ofX, Is.EqualTo(new float[] { 3, 30, 300 }));
+        Assert.That(ofY, Is.EqualTo(new float[] { 1, 10, 100 }));
+        Assert.That(cotangent.ToArray(), Is.EqualTo(new float[] { 1, 10, 100 }));
+    }
+
+    [Test]
+    [OnEveryDevice]
     public void What_is_constant_is_not_recorded_and_gives_its_memory_back()
     {
         using var tape = new Tape(_device);
@@ -148,7 +208,9 @@ public sealed class TapeTests
     public void Inputs_take_no_gradient()
     {
         using var tape = new Tape(_device);
-        Assert.That(tape.GradientTarget(tape.Input([1f, 2f], 2)), Is.Null);
+        var input = tape.Input([1f, 2f], 2);
+        Assert.That(tape.GradientTarget(input), Is.Null);
+        Assert.That((tape.GradientTarget(input, out bool adds), adds), Is.EqualTo(((Tensor?)null, false)));
     }
 
     [Test]

@@ -41,6 +41,7 @@ public sealed unsafe class BoundsTests
     [TestCase("cvta.shared.u64 %rd6, %rd1; st.u32 [%rd6+384], %r0; ld.u32 %r1, [%rd6+384]; st.global.u32 [%rd2], %r1;")]
     [TestCase("mov.u64 %rd6, table; cvta.global.u64 %rd6, %rd6; add.s64 %rd6, %rd6, %rd1; ld.u32 %r1, [%rd6]; st.global.u32 [%rd2], %r1;")]
     [TestCase("st.local.u32 [own], %r0; ld.local.u32 %r1, [own]; st.global.u32 [%rd2], %r1;")]
+    [TestCase("mov.u64 %rd6, own; cvta.local.u64 %rd6, %rd6; st.u32 [%rd6], %r0; ld.u32 %r1, [%rd6]; st.global.u32 [%rd2], %r1;")]
     // In a loop of sums, which runs some of its lanes after the others.
     [TestCase("mov.u32 %r1, 0; mov.u32 %r2, 0; $next: ld.global.u32 %r3, [%rd3]; add.s32 %r1, %r1, %r3; add.s64 %rd3, %rd3, 128; add.s32 %r2, %r2, 1; setp.lt.u32 %p1, %r2, 8; @%p1 bra $next; st.global.u32 [%rd2], %r1;")]
     [TestCase("mov.u32 %r1, 0; mov.u32 %r2, 0; $next: ld.global.u32 %r3, [%rd3]; add.s32 %r1, %r1, %r3; add.s64 %rd3, %rd3, 128; add.s32 %r2, %r2, 1; setp.lt.u32 %p1, %r2, 9; @%p1 bra $next; st.global.u32 [%rd2], %r1;")]
@@ -53,6 +54,14 @@ public sealed unsafe class BoundsTests
             Assert.That(error, Is.EqualTo(expected), $"{bits} bits");
             if (error.Length == 0) Assert.That(output, Is.EqualTo(words), $"{bits} bits");
         }
+    }
+
+    /// <summary>Where local memory lies differs between engines, and with it how far the access is from a buffer.</summary>
+    [Test]
+    public void Refuses_the_local_memory_of_another_thread([Values(0, 128, 256, 512)] int vectorBits)
+    {
+        Assert.That(Run("mov.u64 %rd6, own; cvta.local.u64 %rd6, %rd6; st.u32 [%rd6+4], %r0;", vectorBits).Error, Does.Match(@"^kernel: write of 4 bytes .*, thread \(0, 0, 0\)\.$"));
+        Assert.That(Run("mov.u64 %rd6, own; cvta.local.u64 %rd6, %rd6; ld.u32 %r1, [%rd6+-4]; st.global.u32 [%rd2], %r1;", vectorBits).Error, Does.Match(@"^kernel: read of 4 bytes .*, thread \(0, 0, 0\)\.$"));
     }
 
     [Test]
