@@ -38,11 +38,14 @@ DEVICE Span find_span(int size) {
     return {warp / spans, warp % spans * WarpSize + (int)(threadIdx.x % WarpSize)};
 }
 
+// x unsigned: two signed comparisons with one number become one of max(row, x), no row of indices, which a CPU takes lane by lane (8 times as long).
+DEVICE bool is_inside(Span at, int rows, int columns) { return at.row < rows && (unsigned)at.x < (unsigned)columns; }
+
 KERNEL(128)
 preprocess_horizontal(unsigned char* rows, const unsigned char* rgb, const long long* table, const int* taps, int size) {
     const long long* image = table + (long long)blockIdx.y * Columns;
     Span at = find_span(size);
-    if (at.row >= (int)image[RowCount] || at.x >= size) return;
+    if (!is_inside(at, (int)image[RowCount], size)) return;
     const int* tap = taps + image[TapsX] + at.x;
     const unsigned char* in = rgb + image[Source] + at.row * image[Stride] + tap[0] * 3;
     int count = (int)image[CountX];
@@ -63,7 +66,7 @@ KERNEL(128)
 preprocess_vertical(float* pixels, const unsigned char* rows, const long long* table, const int* taps, const float* normalisation, int size) {
     const long long* image = table + (long long)blockIdx.y * Columns;
     Span at = find_span(size);
-    if (at.row >= size || at.x >= size) return;
+    if (!is_inside(at, size, size)) return;
     const int* tap = taps + image[TapsY] + at.row * image[PitchY];
     const unsigned char* in = rows + image[Rows] + 3LL * (tap[0] - (int)image[FirstRow]) * size + at.x;
     int sum[3] = {1 << 21, 1 << 21, 1 << 21};
