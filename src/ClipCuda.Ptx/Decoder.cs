@@ -82,7 +82,7 @@ internal sealed unsafe class Decoder
             case "bar" or "barrier" when _at.Opcode is "bar.sync" or "barrier.sync" or "barrier.sync.aligned" && _at.Operands is [{ Kind: PtxOperandKind.Number, Value: 0 }]:
                 Emit(index, &Control.Barrier);
                 break;
-            case "bar" or "barrier" when PtxEntry.IsBlockBarrier(_at) && _at.Operands.Length is 1 or 2:
+            case "bar" or "barrier" when PtxBody.IsBlockBarrier(_at) && _at.Operands.Length is 1 or 2:
                 Emit(index, &Control.NamedBarrier, a: Source(_at.Operands[0], Width.W32),
                     b: _at.Operands.Length == 2 ? Source(_at.Operands[1], Width.W32) : _file.Constant(0, Width.W32));
                 break;
