@@ -99,6 +99,9 @@ internal sealed class PtxInstruction
 {
     public required string Opcode { get; init; }
 
+    /// <summary>What stands between the dots of the opcode.</summary>
+    public string[] OpcodeParts => field ??= Opcode.Split('.');
+
     public required PtxOperand[] Operands { get; init; }
 
     /// <summary>The register that guards it (<c>@%p</c>), or -1.</summary>

@@ -217,7 +217,7 @@ internal sealed partial class Emitter
 
     private void LeaveOrGoOn(int b, int outcome)
     {
-        Dispatch(b, _graph.InOrder(b, _analysis.Waiting[b].Items()), lastIsCertain: false);
+        Dispatch(b, _graph.InOrder(b, _analysis.Waiting[b]), lastIsCertain: false);
         Constant(outcome);
         _il.Emit(OpCodes.Ret);
     }
@@ -295,7 +295,7 @@ internal sealed partial class Emitter
     /// <summary>Hands over where the scalars of an affine operation would overflow between lanes, or a minimum would not be its affine side in all lanes.</summary>
     private void WriteTest(Operation operation)
     {
-        var native = Natives.Get(operation.Opcode);
+        var native = operation.Native;
         var fails = _il.DefineLabel();
         if (native.Kind is Native.Minimum or Native.Maximum)
         {
@@ -317,7 +317,7 @@ internal sealed partial class Emitter
         }
         else
         {
-            foreach (int s in Analysis.WidenedSources(operation, native))
+            for (int s = 0; s < Analysis.WidenedSources(native); s++)
             {
                 if (_analysis.ClassOf(operation.Sources[s]) is not { IsAffine: true } value) continue;
                 Widened(operation.Sources[s], native.In == Number.S32);

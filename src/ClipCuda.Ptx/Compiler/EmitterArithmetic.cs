@@ -87,7 +87,7 @@ internal sealed partial class Emitter
             PushScalarLoad(operation, 0, want);
             return;
         }
-        var native = Natives.Get(operation.Opcode);
+        var native = operation.Native;
         int web = operation.Destinations[0];
         if (native.Kind == Native.Parameter)
         {
@@ -182,7 +182,7 @@ internal sealed partial class Emitter
     /// <summary>Pushes a uniform predicate as a mask of floats; a comparison used only here goes without the detour over an integer.</summary>
     private void PushSmallMask(Source source)
     {
-        if (source.IsWeb && _inlining.Of(source.Web) is { Kind: OperationKind.Pure } inner && Natives.Get(inner.Opcode) is { Kind: Native.Compare, In: Number.F32, Combine: Native.Move } native)
+        if (source.IsWeb && _inlining.Of(source.Web) is { Kind: OperationKind.Pure } inner && inner.Native is { Kind: Native.Compare, In: Number.F32, Combine: Native.Move } native)
         {
             PushFloats(inner, Small, (s, type) => PushScalar(inner.Sources[s], type));
             return;
@@ -334,7 +334,7 @@ internal sealed partial class Emitter
             PushContiguous(operation, want, part);
             return;
         }
-        var native = Natives.Get(operation.Opcode);
+        var native = operation.Native;
         var result = _analysis.ResultOf(operation);
         int web = operation.Destinations[0];
         if (result.IsScalar)

@@ -297,7 +297,7 @@ internal sealed partial class Emitter
     /// <summary>Pushes which lanes hold a predicate, as 32 bits.</summary>
     private void PushBits(int web)
     {
-        if (_inlining.Of(web) is { Kind: OperationKind.Pure } inner && Natives.Get(inner.Opcode) is { Kind: Native.Compare, In: Number.S64 or Number.U64, Combine: Native.Move } native)
+        if (_inlining.Of(web) is { Kind: OperationKind.Pure } inner && inner.Native is { Kind: Native.Compare, In: Number.S64 or Number.U64, Combine: Native.Move } native)
         {
             // Bits straight from the 64-bit comparison, without narrowing its mask.
             Gather(ValueType.Bits64, p => PushIntegerCompare(inner, native, p));
