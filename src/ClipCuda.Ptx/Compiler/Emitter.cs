@@ -1,5 +1,4 @@
 using System.Reflection.Emit;
-using System.Runtime.InteropServices;
 
 namespace ClipCuda.Ptx.Compiler;
 
@@ -13,6 +12,9 @@ internal sealed partial class Emitter
 {
     /// <summary>The JIT does not optimise beyond 60,000 bytes of IL, 20,000 instructions or 8,000 uses of locals; the last two come at some 55,000 bytes.</summary>
     private const int LongestOptimised = 50_000;
+
+    /// <summary>Enough IL for most methods.</summary>
+    private const int UsualBytes = 8192;
 
     private readonly CompiledVersion _version;
     private readonly Func<ResumePoint, int> _resumeNumber;
@@ -82,7 +84,7 @@ internal sealed partial class Emitter
         {
             InitLocals = false,
         };
-        var emitter = new Emitter(version, entry, resumeNumber, method.GetILGenerator(), brief);
+        var emitter = new Emitter(version, entry, resumeNumber, method.GetILGenerator(UsualBytes), brief);
         emitter.Write(entry);
         return (method, emitter);
     }
@@ -394,7 +396,7 @@ internal sealed partial class Emitter
             return;
         }
         PushWarp();
-        Constant((int)Marshal.OffsetOf<WarpState>(field));
+        Constant(WarpState.OffsetOf(field));
         _il.Emit(OpCodes.Add);
         _il.Emit(load);
     }
@@ -410,7 +412,7 @@ internal sealed partial class Emitter
     private void StoreState(string field, Action push)
     {
         PushWarp();
-        Constant((int)Marshal.OffsetOf<WarpState>(field));
+        Constant(WarpState.OffsetOf(field));
         _il.Emit(OpCodes.Add);
         push();
         _il.Emit(OpCodes.Stind_I4);

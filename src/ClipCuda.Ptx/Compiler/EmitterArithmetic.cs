@@ -1,3 +1,4 @@
+using System.Reflection;
 using System.Reflection.Emit;
 
 namespace ClipCuda.Ptx.Compiler;
@@ -193,7 +194,10 @@ internal sealed partial class Emitter
         Cast(Small, typeof(int), typeof(float));
     }
 
-    private void CallScalar(string name) => _il.Emit(OpCodes.Call, typeof(ScalarCode).GetMethod(name)!);
+    private static readonly Dictionary<string, MethodInfo> ScalarMethods =
+        typeof(ScalarCode).GetMethods(BindingFlags.Public | BindingFlags.Static).ToDictionary(method => method.Name, StringComparer.Ordinal);
+
+    private void CallScalar(string name) => _il.Emit(OpCodes.Call, ScalarMethods[name]);
 
     private void PushIntegers(Operation operation, NativeOperation native)
     {
