@@ -130,6 +130,27 @@ internal sealed class VectorIsa
         for (int bits = Bits; bits > 128; bits /= 2) il.Emit(OpCodes.Call, Of(bits).Method("GetLower", typeof(float), 1));
     }
 
+    /// <summary>
+    /// The operator that a method is another name of. For the JIT only the operator is intrinsic; the method is a call to inline, which takes it longer than
+    /// all else about the instruction, and some of the locals that it can follow.
+    /// </summary>
+    private static string? Operator(string method) => method switch
+    {
+        "Add" => "op_Addition",
+        "Subtract" => "op_Subtraction",
+        "Multiply" => "op_Multiply",
+        "Divide" => "op_Division",
+        "Negate" => "op_UnaryNegation",
+        "BitwiseAnd" => "op_BitwiseAnd",
+        "BitwiseOr" => "op_BitwiseOr",
+        "Xor" => "op_ExclusiveOr",
+        "OnesComplement" => "op_OnesComplement",
+        "ShiftLeft" => "op_LeftShift",
+        "ShiftRightArithmetic" => "op_RightShift",
+        "ShiftRightLogical" => "op_UnsignedRightShift",
+        _ => null,
+    };
+
     private MethodInfo Masked(string name, Type element, int parameters) =>
         _methods.GetOrAdd((name, element, parameters), static (key, isa) => FindMasked(isa.Bits, key.Name, key.Element, isa.Vector(key.Element), key.Parameters), this);
 
@@ -142,6 +163,11 @@ internal sealed class VectorIsa
 
     private static MethodInfo Find(Type type, string name, Type element, Type vector, int count)
     {
+        if (Operator(name) is { } symbol)
+        {
+            var second = name.StartsWith("Shift", StringComparison.Ordinal) ? typeof(int) : vector;
+            return vector.GetMethod(symbol, count == 1 ? [vector] : [vector, second])!;
+        }
         foreach (var candidate in type.GetMethods().Where(m => m.Name == name && m.GetParameters().Length == count).OrderBy(m => m.IsGenericMethodDefinition))
         {
             var method = candidate;
