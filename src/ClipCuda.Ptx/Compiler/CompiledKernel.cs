@@ -95,6 +95,8 @@ internal sealed class CompiledKernel
         Frame = new FrameLayout(Graph, Webs, web => analyses.All(a => a.Classes[web].IsScalar && a.Classes[web] == analyses[0].Classes[web]));
         _versions = [.. analyses.Select((a, d) => new CompiledVersion(this, (Daring)d, a, isa))];
         UsesHandlers = FindsHandlers();
+        Waiting = new BitSet(Blocks.Count);
+        foreach (var analysis in analyses) foreach (var waiting in analysis.Waiting) Waiting.UnionWith(waiting);
     }
 
     public PtxEntry Entry { get; }
@@ -166,7 +168,8 @@ internal sealed class CompiledKernel
 
     public int FileOffsetOf(int register) => File.Offset(register);
 
-    public bool MayWait(int block) => Array.Exists(_versions, v => Array.Exists(v.Analysis.Waiting, w => w[block]));
+    /// <summary>Where lanes may wait while others run, in any version.</summary>
+    public BitSet Waiting { get; }
 
     /// <summary>The number of a resume point; 0 is the daring start, 1 that of a warp whose lanes do not all exist.</summary>
     public int NumberOf(ResumePoint point)

@@ -276,7 +276,7 @@ internal sealed partial class Emitter
         _il.Emit(OpCodes.Stloc, number);
         foreach (int web in _handedOver.Where(_places.Has).Order()) StoreToFrame(web);
         StoreState(nameof(WarpState.Lanes), () => _il.Emit(OpCodes.Ldloc, _current));
-        foreach (int waiting in Enumerable.Range(0, _blocks.Count).Where(q => _version.Kernel.MayWait(q)))
+        foreach (int waiting in _version.Kernel.Waiting)
         {
             PushPointer(nameof(WarpState.Masks), 4 * waiting);
             if (_waiting.TryGetValue(waiting, out var mask)) _il.Emit(OpCodes.Ldloc, mask);
@@ -373,17 +373,6 @@ internal sealed partial class Emitter
         else _il.Emit(OpCodes.Ldc_I4, value);
     }
 
-    private void ConstantLong(long value)
-    {
-        if (value is < int.MinValue or > int.MaxValue)
-        {
-            _il.Emit(OpCodes.Ldc_I8, value);
-            return;
-        }
-        Constant((int)value);
-        _il.Emit(OpCodes.Conv_I8);
-    }
-
     /// <summary>Pushes the warp's state, which comes second: a delegate of a static method with a first argument of its own needs no thunk that moves the others.</summary>
     private void PushWarp() => _il.Emit(OpCodes.Ldarg_1);
 
@@ -405,8 +394,7 @@ internal sealed partial class Emitter
     private void PushPointer(string field, int offset)
     {
         State(field, OpCodes.Ldind_I);
-        Constant(offset);
-        _il.Emit(OpCodes.Add);
+        AddOffset(offset);
     }
 
     private void StoreState(string field, Action push)

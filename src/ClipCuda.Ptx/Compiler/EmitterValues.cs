@@ -283,11 +283,7 @@ internal sealed partial class Emitter
     /// <summary>From the pointer on the stack, which is one of the warp's own, plus an offset.</summary>
     private void LoadVectorAt(int offset, Type element)
     {
-        if (offset != 0)
-        {
-            Constant(offset);
-            _il.Emit(OpCodes.Add);
-        }
+        AddOffset(offset);
         _il.Emit(OpCodes.Ldobj, _isa.Vector(element));
     }
 
