@@ -24,6 +24,9 @@ internal readonly record struct Token(TokenKind Kind, string Text, ulong Bits, i
 /// <summary>Splits PTX text into tokens; comments and white space go. Grammar: PTX ISA 8.x, section 4 (Syntax).</summary>
 internal sealed class PtxLexer(string text, string module)
 {
+    /// <summary>A string a character, made once: half of all tokens are punctuation.</summary>
+    private static readonly string[] Ascii = [.. Enumerable.Range(0, 128).Select(c => ((char)c).ToString())];
+
     private static readonly SearchValues<char> BodyMarks = SearchValues.Create("{}\"/");
 
     private int _end = text.Length;
@@ -53,7 +56,7 @@ internal sealed class PtxLexer(string text, string module)
             return new Token(TokenKind.Text, text[(start + 1)..end], 0, line, column);
         }
         _at++;
-        return new Token(TokenKind.Punctuation, c.ToString(), 0, line, column);
+        return new Token(TokenKind.Punctuation, c < Ascii.Length ? Ascii[c] : c.ToString(), 0, line, column);
     }
 
     /// <summary>
