@@ -164,8 +164,14 @@ public abstract class Device : IDisposable
         SetToZero(destination, bytes);
     }
 
-    /// <summary>Parses and loads a PTX module. The name appears in errors.</summary>
-    /// <exception cref="PtxException">The text is not PTX. An instruction that this device does not run is an error of the kernel's first launch.</exception>
+    /// <summary>
+    /// Loads a PTX module. The name appears in errors. The bodies of its kernels are read at their first launches; <see cref="PtxModule.Parse"/> checks all of
+    /// a text.
+    /// </summary>
+    /// <exception cref="PtxException">
+    /// The text outside of bodies is not PTX, or a body has no end. What is wrong in a body, or an instruction that this device does not run, is an error of the
+    /// kernel's first launch.
+    /// </exception>
     public abstract KernelModule LoadModule(string name, string ptx);
 
     /// <summary>C = alpha · op(A) · op(B) + beta · C on row-major float32 matrices; see <see cref="GemmCall"/>.</summary>

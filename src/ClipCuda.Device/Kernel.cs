@@ -17,8 +17,8 @@ public sealed class KernelModule
         foreach (var entry in module.Entries) _kernels.Add(entry.Name, new Kernel(device, this, entry));
     }
 
-    /// <summary>Reads PTX; a text that was read before, for any device, is not parsed and compiled again.</summary>
-    internal static PtxModule Parse(string name, string ptx) => Parsed.GetValue(ptx, text => PtxModule.Parse(text, name));
+    /// <summary>Reads PTX, each kernel's body at its first launch; a text that was read before, for any device, is not parsed and compiled again.</summary>
+    internal static PtxModule Parse(string name, string ptx) => Parsed.GetValue(ptx, text => PtxModule.ParseOnDemand(text, name));
 
     public string Name { get; }
 
@@ -59,6 +59,7 @@ public sealed class Kernel
 
     /// <summary>Launches the kernel; arguments are outputs, inputs, sizes, in the order of the CUDA signature.</summary>
     /// <exception cref="DeviceException">The shape or an argument does not fit the kernel.</exception>
+    /// <exception cref="PtxException">At the first launch: the kernel's body is not PTX, or not what the device runs. While it runs: it broke a rule.</exception>
     public void Launch(Dim3 grid, Dim3 block, params ReadOnlySpan<KernelArgument> arguments) =>
         Launch(new LaunchShape(grid, block), arguments);
 

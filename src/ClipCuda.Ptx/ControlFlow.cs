@@ -51,56 +51,59 @@ internal sealed class ControlFlow
     public int End(int block) => block + 1 < Starts.Length ? Starts[block + 1] : _entry.Instructions.Count;
 
     /// <summary>The first and last instruction at which each register holds a value that is still wanted; (-1, -1) if it is never used.</summary>
-    public (int First, int Last)[] LiveRanges(Func<PtxInstruction, IEnumerable<int>> reads, Func<PtxInstruction, IEnumerable<int>> writes)
+    /// <param name="reads">Appends what an instruction reads.</param>
+    /// <param name="writes">Appends what it writes.</param>
+    public (int First, int Last)[] LiveRanges(Action<PtxInstruction, List<int>> reads, Action<PtxInstruction, List<int>> writes)
     {
         var code = _entry.Instructions;
-        int words = (_entry.Registers.Count + 63) / 64;
-        ulong[][] liveIn = NewSets(words), liveOut = NewSets(words), used = NewSets(words), killed = NewSets(words);
+        BitSet[] liveIn = NewSets(), liveOut = NewSets(), used = NewSets(), killed = NewSets();
+        var ranges = new (int First, int Last)[_entry.Registers.Count];
+        Array.Fill(ranges, (-1, -1));
+        var registers = new List<int>();
         for (int block = 0; block < Starts.Length; block++)
         {
             for (int i = Starts[block]; i < End(block); i++)
             {
-                foreach (int r in reads(code[i]))
+                registers.Clear();
+                reads(code[i], registers);
+                foreach (int r in registers)
                 {
-                    if ((killed[block][r / 64] >> r & 1) == 0) used[block][r / 64] |= 1UL << r;
+                    if (!killed[block][r]) used[block].Add(r);
+                    Extend(r, i);
                 }
-                // A guarded write leaves other lanes' values alone, so it does not end a life.
-                if (code[i].Guard >= 0) continue;
-                foreach (int r in writes(code[i])) killed[block][r / 64] |= 1UL << r;
+                registers.Clear();
+                writes(code[i], registers);
+                foreach (int r in registers)
+                {
+                    // A guarded write leaves other lanes' values alone, so it does not end a life.
+                    if (code[i].Guard < 0) killed[block].Add(r);
+                    Extend(r, i);
+                }
             }
         }
+        var scratch = new BitSet(ranges.Length);
         for (bool changed = true; changed;)
         {
             changed = false;
             for (int block = Starts.Length - 1; block >= 0; block--)
             {
-                for (int w = 0; w < words; w++)
-                {
-                    foreach (int next in _successors[block]) liveOut[block][w] |= liveIn[next][w];
-                    ulong before = liveIn[block][w];
-                    liveIn[block][w] = used[block][w] | (liveOut[block][w] & ~killed[block][w]);
-                    changed |= before != liveIn[block][w];
-                }
+                foreach (int next in _successors[block]) liveOut[block].UnionWith(liveIn[next]);
+                scratch.CopyFrom(liveOut[block]);
+                scratch.ExceptWith(killed[block]);
+                scratch.UnionWith(used[block]);
+                changed |= liveIn[block].UnionWith(scratch);
             }
         }
-        var ranges = new (int First, int Last)[_entry.Registers.Count];
-        Array.Fill(ranges, (-1, -1));
         for (int block = 0; block < Starts.Length; block++)
         {
-            for (int r = 0; r < ranges.Length; r++)
-            {
-                if ((liveIn[block][r / 64] >> r & 1) != 0) Extend(r, Starts[block]);
-                if ((liveOut[block][r / 64] >> r & 1) != 0) Extend(r, End(block));
-            }
-            for (int i = Starts[block]; i < End(block); i++)
-            {
-                foreach (int r in reads(code[i])) Extend(r, i);
-                foreach (int r in writes(code[i])) Extend(r, i);
-            }
+            foreach (int r in liveIn[block]) Extend(r, Starts[block]);
+            foreach (int r in liveOut[block]) Extend(r, End(block));
         }
         return ranges;
 
         void Extend(int r, int at) => ranges[r] = ranges[r].First < 0 ? (at, at) : (Math.Min(ranges[r].First, at), Math.Max(ranges[r].Last, at));
+
+        BitSet[] NewSets() => [.. Enumerable.Range(0, Exit + 1).Select(_ => new BitSet(_entry.Registers.Count))];
     }
 
     public static bool IsBranch(PtxInstruction instruction) => instruction.Opcode is "bra" or "bra.uni";
@@ -128,6 +131,4 @@ internal sealed class ControlFlow
         }
         return Dominance.Immediate(Dominance.PostOrder(Exit, Exit + 1, b => predecessors[b]), Exit + 1, b => _successors[b]);
     }
-
-    private ulong[][] NewSets(int words) => [.. Enumerable.Range(0, Exit + 1).Select(_ => new ulong[words])];
 }

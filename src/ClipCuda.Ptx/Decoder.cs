@@ -21,7 +21,8 @@ internal sealed unsafe class Decoder
         _entry = entry;
         _checks = checks;
         _flow = new ControlFlow(entry);
-        _file = new RegisterFile(entry, _flow.LiveRanges(Reads, Writes));
+        _code.EnsureCapacity(entry.Instructions.Count + 1);
+        _file = new RegisterFile(entry, _flow.LiveRanges(AddReads, AddWrites));
     }
 
     public static (Instruction[] Code, RegisterFile File) Decode(PtxEntry entry, bool checks)
@@ -64,7 +65,7 @@ internal sealed unsafe class Decoder
 
     private void DecodeOne(int index)
     {
-        string[] parts = _at.Opcode.Split('.');
+        string[] parts = _at.OpcodeParts;
         switch (parts[0])
         {
             case "bra":
@@ -82,7 +83,7 @@ internal sealed unsafe class Decoder
             case "bar" or "barrier" when _at.Opcode is "bar.sync" or "barrier.sync" or "barrier.sync.aligned" && _at.Operands is [{ Kind: PtxOperandKind.Number, Value: 0 }]:
                 Emit(index, &Control.Barrier);
                 break;
-            case "bar" or "barrier" when PtxEntry.IsBlockBarrier(_at) && _at.Operands.Length is 1 or 2:
+            case "bar" or "barrier" when PtxBody.IsBlockBarrier(_at) && _at.Operands.Length is 1 or 2:
                 Emit(index, &Control.NamedBarrier, a: Source(_at.Operands[0], Width.W32),
                     b: _at.Operands.Length == 2 ? Source(_at.Operands[1], Width.W32) : _file.Constant(0, Width.W32));
                 break;
@@ -347,27 +348,29 @@ internal sealed unsafe class Decoder
         return KernelProgram.TrySharedStart(_entry, symbol, out int start) ? start : throw Error($"'{symbol}' is no shared variable");
     }
 
-    internal static IEnumerable<int> Reads(PtxInstruction instruction)
+    /// <summary>Appends the registers that an instruction reads, its guard first.</summary>
+    internal static void AddReads(PtxInstruction instruction, List<int> registers)
     {
-        if (instruction.Guard >= 0) yield return instruction.Guard;
+        if (instruction.Guard >= 0) registers.Add(instruction.Guard);
         bool store = instruction.Opcode.StartsWith("st.", StringComparison.Ordinal);
         for (int i = 0; i < instruction.Operands.Length; i++)
         {
             var operand = instruction.Operands[i];
             bool reads = store || i > 0 || operand.Kind == PtxOperandKind.Address;
             if (!reads || (i == 1 && IsPredicatedShuffle(instruction))) continue;
-            if (operand.Register >= 0) yield return operand.Register;
-            foreach (var element in operand.Elements ?? []) if (element.Register >= 0) yield return element.Register;
+            if (operand.Register >= 0) registers.Add(operand.Register);
+            foreach (var element in operand.Elements ?? []) if (element.Register >= 0) registers.Add(element.Register);
         }
     }
 
-    internal static IEnumerable<int> Writes(PtxInstruction instruction)
+    /// <summary>Appends the registers that an instruction writes.</summary>
+    internal static void AddWrites(PtxInstruction instruction, List<int> registers)
     {
-        if (instruction.Operands.Length == 0 || instruction.Opcode.StartsWith("st.", StringComparison.Ordinal)) yield break;
+        if (instruction.Operands.Length == 0 || instruction.Opcode.StartsWith("st.", StringComparison.Ordinal)) return;
         var operand = instruction.Operands[0];
-        if (operand.Kind == PtxOperandKind.Register) yield return operand.Register;
-        if (operand.Kind == PtxOperandKind.Vector) foreach (var element in operand.Elements!) if (element.Register >= 0) yield return element.Register;
-        if (IsPredicatedShuffle(instruction) && instruction.Operands[1].Register >= 0) yield return instruction.Operands[1].Register;
+        if (operand.Kind == PtxOperandKind.Register) registers.Add(operand.Register);
+        if (operand.Kind == PtxOperandKind.Vector) foreach (var element in operand.Elements!) if (element.Register >= 0) registers.Add(element.Register);
+        if (IsPredicatedShuffle(instruction) && instruction.Operands[1].Register >= 0) registers.Add(instruction.Operands[1].Register);
     }
 
     private static bool IsPredicatedShuffle(PtxInstruction instruction) =>

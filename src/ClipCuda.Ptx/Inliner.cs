@@ -9,22 +9,22 @@ namespace ClipCuda.Ptx;
 /// </summary>
 internal sealed class Inliner
 {
-    private readonly PtxEntry _entry;
+    private readonly PtxBody _entry;
     private readonly IReadOnlyDictionary<string, PtxFunction> _functions;
     private readonly List<PtxInstruction> _code = [];
-    private readonly Dictionary<PtxEntry, int> _registers = [];
+    private readonly Dictionary<PtxBody, int> _registers = [];
     private readonly Dictionary<string, (int Bytes, int Alignment)> _variables = new(StringComparer.Ordinal);
-    private readonly HashSet<PtxEntry> _active = [];
-    private readonly Dictionary<PtxEntry, int> _sharedStarts = [];
+    private readonly HashSet<PtxBody> _active = [];
+    private readonly Dictionary<PtxBody, int> _sharedStarts = [];
 
-    private Inliner(PtxEntry entry, IReadOnlyDictionary<string, PtxFunction> functions)
+    private Inliner(PtxBody entry, IReadOnlyDictionary<string, PtxFunction> functions)
     {
         _entry = entry;
         _functions = functions;
     }
 
     /// <exception cref="PtxException">A function calls itself; names the line.</exception>
-    public static void Flatten(PtxEntry entry, IReadOnlyDictionary<string, PtxFunction> functions)
+    public static void Flatten(PtxBody entry, IReadOnlyDictionary<string, PtxFunction> functions)
     {
         if (!entry.Instructions.Exists(i => i.Call is not null) && entry.CallVariables.Count == 0) return;
         var inliner = new Inliner(entry, functions);
@@ -38,7 +38,7 @@ internal sealed class Inliner
     }
 
     /// <summary>Appends a body; <paramref name="names"/> says what its own names are called in the entry.</summary>
-    private void Place(PtxEntry body, Dictionary<string, string> names)
+    private void Place(PtxBody body, Dictionary<string, string> names)
     {
         bool isFunction = body != _entry;
         _active.Add(body);
@@ -63,7 +63,7 @@ internal sealed class Inliner
         {
             positions[i] = _code.Count;
             var at = body.Instructions[i];
-            if (at.Call is { } call && _functions.TryGetValue(at.Operands[0].Name, out var function) && function.IsDefined)
+            if (at.Call is { } call && _functions.TryGetValue(at.Operands[0].Name, out var function) && function.Body is not null)
             {
                 if (at.Guard >= 0) Branch(at, i + 1, at.Guard, !at.GuardNegated);
                 PlaceCall(function, call, body, at, names);
@@ -98,21 +98,22 @@ internal sealed class Inliner
         }
     }
 
-    private void PlaceCall(PtxFunction function, PtxCall call, PtxEntry body, PtxInstruction at, Dictionary<string, string> names)
+    private void PlaceCall(PtxFunction function, PtxCall call, PtxBody body, PtxInstruction at, Dictionary<string, string> names)
     {
-        if (_active.Contains(function.Body)) throw Error(at, body, $"'{function.Body.Name}' calls itself, which is not supported");
-        var formals = function.Body.Parameters;
+        var called = function.Body!.Value;
+        if (_active.Contains(called)) throw Error(at, body, $"'{called.Name}' calls itself, which is not supported");
+        var formals = function.Parameters;
         if (call.Arguments.Length != formals.Count || call.Returned.Length != function.Returns.Count)
-            throw Error(at, body, $"'{function.Body.Name}' takes {formals.Count} parameters and returns {function.Returns.Count}, {call.Arguments.Length} and {call.Returned.Length} are given");
+            throw Error(at, body, $"'{called.Name}' takes {formals.Count} parameters and returns {function.Returns.Count}, {call.Arguments.Length} and {call.Returned.Length} are given");
         var inner = new Dictionary<string, string>(StringComparer.Ordinal);
         for (int p = 0; p < formals.Count; p++) inner[formals[p].Name] = names[call.Arguments[p]];
         for (int p = 0; p < function.Returns.Count; p++) inner[function.Returns[p].Name] = names[call.Returned[p]];
-        Place(function.Body, inner);
+        Place(called, inner);
     }
 
-    private void PlaceShared(PtxEntry body, string name, int offset)
+    private void PlaceShared(PtxBody body, string name, int offset)
     {
-        if (offset != PtxEntry.DynamicShared)
+        if (offset != PtxBody.DynamicShared)
         {
             // Whole bodies follow each other; their variables keep their places in them.
             if (!_sharedStarts.TryGetValue(body, out int start))
@@ -125,7 +126,7 @@ internal sealed class Inliner
         _entry.SharedOffsets[$"{body.Name}/{name}"] = offset;
     }
 
-    private PtxOperand Rename(PtxOperand operand, PtxEntry body, Dictionary<string, string> names) => operand with
+    private PtxOperand Rename(PtxOperand operand, PtxBody body, Dictionary<string, string> names) => operand with
     {
         Register = operand.Register < 0 ? -1 : operand.Register + _registers[body],
         Name = operand.Register < 0 && names.TryGetValue(operand.Name, out string? name) ? name : operand.Name,
@@ -214,5 +215,5 @@ internal sealed class Inliner
         return address.Register < 0 && _variables.ContainsKey(address.Name);
     }
 
-    private static PtxException Error(PtxInstruction at, PtxEntry body, string what) => new($"{body.Module}({at.Line},{at.Column}): {what}.");
+    private static PtxException Error(PtxInstruction at, PtxBody body, string what) => new($"{body.Module}({at.Line},{at.Column}): {what}.");
 }

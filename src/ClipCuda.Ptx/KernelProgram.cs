@@ -44,7 +44,7 @@ public sealed unsafe class KernelProgram
     internal static bool TrySharedStart(PtxEntry entry, string name, out int start)
     {
         bool found = entry.SharedOffsets.TryGetValue(name, out start);
-        if (start == PtxEntry.DynamicShared) start = DynamicSharedStart(entry);
+        if (start == PtxBody.DynamicShared) start = DynamicSharedStart(entry);
         return found;
     }
 

@@ -7,19 +7,15 @@ namespace ClipCuda.Ptx;
 internal sealed unsafe class ModuleVariables
 {
     private readonly List<(byte[] Memory, ulong Start, int Bytes)> _variables = [];
-    private readonly Dictionary<string, ulong> _addresses = new(StringComparer.Ordinal);
 
-    /// <summary>Makes a variable; false if there is one of that name.</summary>
-    public bool TryAdd(string name, int bytes, ReadOnlySpan<byte> initialiser)
+    /// <summary>Makes a variable and gives its address.</summary>
+    public ulong Add(int bytes, ReadOnlySpan<byte> initialiser)
     {
         byte[] memory = WarpGroup.AllocateAligned(Math.Max(bytes, 1), out byte* start);
         initialiser.CopyTo(new Span<byte>(start, bytes));
-        if (!_addresses.TryAdd(name, (ulong)start)) return false;
         _variables.Add((memory, (ulong)start, bytes));
-        return true;
+        return (ulong)start;
     }
-
-    public bool TryFind(string name, out ulong address) => _addresses.TryGetValue(name, out address);
 
     /// <summary>Whether bytes lie inside one variable.</summary>
     public bool Holds(ulong address, int bytes)

@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Globalization;
 
 namespace ClipCuda.Ptx;
@@ -23,6 +24,12 @@ internal readonly record struct Token(TokenKind Kind, string Text, ulong Bits, i
 /// <summary>Splits PTX text into tokens; comments and white space go. Grammar: PTX ISA 8.x, section 4 (Syntax).</summary>
 internal sealed class PtxLexer(string text, string module)
 {
+    /// <summary>A string a character, made once: half of all tokens are punctuation.</summary>
+    private static readonly string[] Ascii = [.. Enumerable.Range(0, 128).Select(c => ((char)c).ToString())];
+
+    private static readonly SearchValues<char> BodyMarks = SearchValues.Create("{}\"/");
+
+    private int _end = text.Length;
     private int _at;
     private int _line = 1;
     private int _lineStart;
@@ -32,7 +39,7 @@ internal sealed class PtxLexer(string text, string module)
     public Token Next()
     {
         SkipBlanks();
-        if (_at == text.Length) return new Token(TokenKind.End, "end of file", 0, _line, Column);
+        if (_at == _end) return new Token(TokenKind.End, "end of file", 0, _line, Column);
         (int line, int column, int start) = (_line, Column, _at);
         char c = text[_at];
         if (char.IsAsciiDigit(c)) return ReadNumber(line, column);
@@ -49,7 +56,50 @@ internal sealed class PtxLexer(string text, string module)
             return new Token(TokenKind.Text, text[(start + 1)..end], 0, line, column);
         }
         _at++;
-        return new Token(TokenKind.Punctuation, c.ToString(), 0, line, column);
+        return new Token(TokenKind.Punctuation, c < Ascii.Length ? Ascii[c] : c.ToString(), 0, line, column);
+    }
+
+    /// <summary>
+    /// After an opening brace, passes over the text up to its closing brace, without a look at words and numbers. The result reads what was passed over,
+    /// the closing brace included; if there is none, <paramref name="closed"/> is false and that is all the rest.
+    /// </summary>
+    /// <exception cref="PtxException">A comment or a string without its end.</exception>
+    public PtxLexer TakeBody(out bool closed)
+    {
+        var body = new PtxLexer(text, module) { _at = _at, _line = _line, _lineStart = _lineStart };
+        int depth = 1;
+        while (depth > 0 && MoveToMark())
+        {
+            switch (text[_at])
+            {
+                case '"':
+                    Next();
+                    break;
+                case '/':
+                    int slash = _at;
+                    SkipBlanks();
+                    if (_at == slash) _at++; // no comment
+                    break;
+                case var brace:
+                    depth += brace == '{' ? 1 : -1;
+                    _at++;
+                    break;
+            }
+        }
+        closed = depth == 0;
+        body._end = _at;
+        return body;
+    }
+
+    /// <summary>To the next brace, quotation mark or slash; false if the end comes first.</summary>
+    private bool MoveToMark()
+    {
+        int length = text.AsSpan(_at, _end - _at).IndexOfAny(BodyMarks);
+        var passed = text.AsSpan(_at, length < 0 ? _end - _at : length);
+        _line += passed.Count('\n');
+        if (passed.LastIndexOf('\n') is >= 0 and var last) _lineStart = _at + last + 1;
+        _at += passed.Length;
+        return length >= 0;
     }
 
     private Token ReadNumber(int line, int column)
@@ -90,7 +140,7 @@ internal sealed class PtxLexer(string text, string module)
 
     private void SkipBlanks()
     {
-        while (_at < text.Length)
+        while (_at < _end)
         {
             char c = text[_at];
             if (c == '\n')
@@ -126,5 +176,5 @@ internal sealed class PtxLexer(string text, string module)
 
     private static bool IsWordPart(char c) => char.IsAsciiLetterOrDigit(c) || c is '_' or '$' or '%' or '.';
 
-    private PtxException Error(int line, int column, string what) => new($"{module}({line},{column}): {what}.");
+    public PtxException Error(int line, int column, string what) => new($"{module}({line},{column}): {what}.");
 }

@@ -1,6 +1,6 @@
 namespace ClipCuda.Ptx;
 
-/// <summary>A PTX module: its entries, in the order of the file. Reading it checks syntax; what an engine runs is decided by the engine.</summary>
+/// <summary>A PTX module: its entries, in the order of the file. What an engine runs is decided by the engine.</summary>
 public sealed class PtxModule
 {
     internal PtxModule(string name, IReadOnlyList<PtxEntry> entries)
@@ -13,77 +13,81 @@ public sealed class PtxModule
 
     public IReadOnlyList<PtxEntry> Entries { get; }
 
-    /// <summary>Reads PTX text.</summary>
+    /// <summary>Reads PTX text, all of it.</summary>
     /// <exception cref="PtxException">The text is not PTX, or declares what is not supported; names module, line and column.</exception>
-    public static PtxModule Parse(string text, string name) => new PtxParser(text, name).ParseModule();
+    public static PtxModule Parse(string text, string name) => new PtxParser(text, name).ParseModule(bodies: true);
+
+    /// <summary>Reads PTX text but for the bodies of entries and functions: an entry's is read, with those of the functions it calls, when it is first asked for.</summary>
+    /// <exception cref="PtxException">What is outside of bodies is not PTX or not supported, or a body has no end; names module, line and column.</exception>
+    public static PtxModule ParseOnDemand(string text, string name) => new PtxParser(text, name).ParseModule(bodies: false);
 }
 
 /// <summary>A kernel's parameter: bytes <see cref="Offset"/> to Offset + Size of the argument block, naturally aligned as the driver lays it out.</summary>
 public sealed record PtxParameter(string Name, int Offset, int Size);
 
-/// <summary>One <c>.entry</c> of a module.</summary>
+/// <summary>
+/// One <c>.entry</c> of a module. Its body may not have been read yet (<see cref="PtxModule.ParseOnDemand"/>): then whoever first asks for anything in it
+/// reads it, safely from many threads at once, and whoever asks for anything in one that is wrong gets the <see cref="PtxException"/>.
+/// </summary>
 public sealed class PtxEntry
 {
-    internal PtxEntry(string module, string name)
+    private readonly Lazy<PtxBody> _body;
+
+    /// <param name="readBody">Reads the body, with all calls replaced.</param>
+    internal PtxEntry(string module, string name, Func<PtxBody> readBody)
     {
         Module = module;
         Name = name;
+        _body = new Lazy<PtxBody>(readBody);
     }
 
     public string Module { get; }
 
     public string Name { get; }
 
-    public IReadOnlyList<PtxParameter> Parameters { get; internal set; } = [];
-
-    /// <summary>Shared memory that the entry declares itself.</summary>
-    public int StaticSharedBytes { get; internal set; }
+    public IReadOnlyList<PtxParameter> Parameters { get; internal init; } = [];
 
     /// <summary>The product of <c>.maxntid</c> or <c>.reqntid</c>; 0 where neither is given.</summary>
-    public int MaxThreadsPerBlock { get; internal set; }
+    public int MaxThreadsPerBlock { get; internal init; }
+
+    /// <summary>Shared memory that the entry declares itself.</summary>
+    /// <exception cref="PtxException">The body is not PTX, or declares what is not supported; names module, line and column.</exception>
+    public int StaticSharedBytes => _body.Value.StaticSharedBytes;
 
     /// <summary>
     /// It holds atomic instructions. Then <see cref="KernelProgram"/> runs it warp by warp, and whoever launches it must run its blocks in order on one
     /// thread: atomics are not atomic between threads of the host, and a sum of floats depends on the order.
     /// </summary>
+    /// <exception cref="PtxException">The body is not PTX, or declares what is not supported; names module, line and column.</exception>
     public bool HasAtomics => Instructions.Exists(i => i.Opcode.StartsWith("atom.", StringComparison.Ordinal) || i.Opcode.StartsWith("red.", StringComparison.Ordinal));
 
     /// <summary>It has barriers for part of a block, or several of them: only whole warps can wait at those.</summary>
-    internal bool HasNamedBarriers => Instructions.Exists(i => IsBlockBarrier(i) && i.Operands is not [{ Kind: PtxOperandKind.Number, Value: 0 }]);
+    internal bool HasNamedBarriers => Instructions.Exists(i => PtxBody.IsBlockBarrier(i) && i.Operands is not [{ Kind: PtxOperandKind.Number, Value: 0 }]);
 
-    internal static bool IsBlockBarrier(PtxInstruction instruction) => instruction.Opcode is "bar.sync" or "barrier.sync" or "barrier.sync.aligned";
+    /// <inheritdoc cref="PtxBody.Registers"/>
+    internal List<PtxRegister> Registers => _body.Value.Registers;
 
-    internal List<PtxRegister> Registers { get; } = [];
+    internal List<PtxInstruction> Instructions => _body.Value.Instructions;
 
-    internal List<PtxInstruction> Instructions { get; } = [];
+    /// <inheritdoc cref="PtxBody.SharedOffsets"/>
+    internal Dictionary<string, int> SharedOffsets => _body.Value.SharedOffsets;
 
-    /// <summary>Shared variables by name: their offset; a dynamic array's is <see cref="DynamicShared"/>.</summary>
-    internal Dictionary<string, int> SharedOffsets { get; } = new(StringComparer.Ordinal);
+    /// <inheritdoc cref="PtxBody.LocalOffsets"/>
+    internal Dictionary<string, int> LocalOffsets => _body.Value.LocalOffsets;
 
-    internal const int DynamicShared = -1;
-
-    /// <summary>Local variables by name: where they lie in each thread's own memory.</summary>
-    internal Dictionary<string, int> LocalOffsets { get; } = new(StringComparer.Ordinal);
-
-    /// <summary>Variables that calls in it take or give, until <see cref="Inliner"/> has replaced them: bytes and alignment.</summary>
-    internal Dictionary<string, (int Bytes, int Alignment)> CallVariables { get; } = new(StringComparer.Ordinal);
-
-    /// <summary>Local memory of a thread.</summary>
-    internal int LocalBytes { get; set; }
-
-    internal void AddLocal(string name, int bytes, int alignment)
-    {
-        int offset = (LocalBytes + alignment - 1) / alignment * alignment;
-        LocalOffsets[name] = offset;
-        LocalBytes = offset + bytes;
-    }
+    /// <inheritdoc cref="PtxBody.LocalBytes"/>
+    internal int LocalBytes => _body.Value.LocalBytes;
 
     /// <summary>The .global and .const variables of its module.</summary>
     internal ModuleVariables Variables { get; init; } = new();
+
+    /// <summary>Reads the body now if nobody has yet.</summary>
+    internal void ReadBody() => _ = _body.Value;
 }
 
-/// <summary>A .func: its body is an entry's, its parameters are those of the body.</summary>
-internal sealed record PtxFunction(PtxEntry Body, IReadOnlyList<PtxParameter> Returns, bool IsDefined);
+/// <summary>A .func; without a body it is declared only.</summary>
+/// <param name="Body">Read when an entry that calls it is.</param>
+internal sealed record PtxFunction(IReadOnlyList<PtxParameter> Parameters, IReadOnlyList<PtxParameter> Returns, Lazy<PtxBody>? Body);
 
 /// <summary>The variables that a call gives to and takes from a function.</summary>
 internal sealed record PtxCall(string[] Returned, string[] Arguments);
@@ -94,6 +98,9 @@ internal sealed record PtxRegister(string Name, int Bits, bool IsFloat = false);
 internal sealed class PtxInstruction
 {
     public required string Opcode { get; init; }
+
+    /// <summary>What stands between the dots of the opcode.</summary>
+    public string[] OpcodeParts => field ??= Opcode.Split('.');
 
     public required PtxOperand[] Operands { get; init; }
 

@@ -1,37 +1,31 @@
+using System.Collections.Immutable;
+
 namespace ClipCuda.Ptx;
 
 /// <summary>
-/// Reads a module: directives, entries, declarations, instructions. Opcodes stay text (an engine's table knows them); names are resolved
-/// to registers, symbols and instruction indices. Grammar: PTX ISA, chapters 4, 5 and 11.
+/// Reads a module: directives, declarations, and the heads of entries and functions. Bodies are passed over, and read by a <see cref="BodyParser"/>
+/// when they are first asked for. Opcodes stay text (an engine's table knows them); names are resolved to registers, symbols and instruction
+/// indices. Grammar: PTX ISA, chapters 4, 5 and 11.
 /// </summary>
-internal sealed partial class PtxParser
+internal sealed class PtxParser(string text, string module) : PtxReader(new PtxLexer(text, module))
 {
-    private readonly PtxLexer _lexer;
-    private readonly string _module;
     private readonly Dictionary<int, string> _files = [];
-    private readonly List<(string Name, int Bytes, int Alignment, bool Dynamic)> _moduleShared = [];
     private readonly ModuleVariables _variables = new();
     private readonly Dictionary<string, PtxFunction> _functions = new(StringComparer.Ordinal);
-    private Token _token;
-    private (int File, ulong Line) _location;
+    private readonly List<Lazy<PtxBody>> _bodies = [];
+    private ModuleNames _names = ModuleNames.None;
     private bool _isExtern;
 
-    public PtxParser(string text, string module)
-    {
-        _module = module;
-        _lexer = new PtxLexer(text, module);
-        _token = _lexer.Next();
-    }
-
-    public PtxModule ParseModule()
+    /// <param name="bodies">Bodies are read too, in the order of the text.</param>
+    public PtxModule ParseModule(bool bodies)
     {
         var entries = new List<PtxEntry>();
-        while (_token.Kind != TokenKind.End)
+        while (Token.Kind != TokenKind.End)
         {
-            switch (_token.Text)
+            switch (Token.Text)
             {
                 case ".version" or ".target":
-                    SkipLine(_token.Line);
+                    SkipLine(Token.Line);
                     break;
                 case ".address_size":
                     Advance();
@@ -44,14 +38,14 @@ internal sealed partial class PtxParser
                     SkipSection();
                     break;
                 case ".visible" or ".weak" or ".extern" or ".common":
-                    _isExtern = _token.Text == ".extern";
+                    _isExtern = Token.Text == ".extern";
                     Advance();
                     break;
                 case ".entry":
                     entries.Add(ParseEntry());
                     break;
                 case ".shared":
-                    _moduleShared.Add(ParseShared(_isExtern));
+                    _names = _names with { Shared = _names.Shared.Add(ParseShared(_isExtern)) };
                     _isExtern = false;
                     break;
                 case ".func":
@@ -64,51 +58,42 @@ internal sealed partial class PtxParser
                     SkipStatement();
                     break;
                 default:
-                    throw Error($"'{_token.Text}' is not supported at module level (supported: .entry, .func, .shared, .global, .const, .file)");
+                    throw Error($"'{Token.Text}' is not supported at module level (supported: .entry, .func, .shared, .global, .const, .file)");
             }
         }
-        foreach (var entry in entries) Inliner.Flatten(entry, _functions);
-        NameSources(entries);
-        return new PtxModule(_module, entries);
-    }
-
-    /// <summary>
-    /// The file table stands at the end of what clang writes. Lines of clang's own headers do not interest anybody: the last line before them counts.
-    /// </summary>
-    private void NameSources(List<PtxEntry> entries)
-    {
-        foreach (var entry in entries)
+        if (bodies)
         {
-            string? source = null;
-            foreach (var instruction in entry.Instructions)
-            {
-                if (_files.TryGetValue(instruction.Location.File, out string? file) && !file.StartsWith("clang/", StringComparison.Ordinal))
-                    source = $"{(file.StartsWith("./", StringComparison.Ordinal) ? file[2..] : file)}:{instruction.Location.Line}";
-                instruction.Source = source;
-            }
+            foreach (var body in _bodies) _ = body.Value;
+            foreach (var entry in entries) entry.ReadBody();
         }
+        return new PtxModule(module, entries);
     }
 
     private PtxEntry ParseEntry()
     {
         Advance();
-        var entry = new PtxEntry(_module, ExpectWord()) { Variables = _variables };
-        _location = default;
-        entry.Parameters = ParseParameters();
-        int sharedEnd = 0;
-        foreach (var variable in _moduleShared) PlaceShared(entry, variable, ref sharedEnd);
-        while (!_token.Is('{'))
+        string name = ExpectWord();
+        var parameters = ParseParameters();
+        int maxThreads = 0;
+        while (!Token.Is('{'))
         {
             string directive = ExpectWord();
             int product = 1;
             do product *= (int)ExpectNumber();
             while (TryTake(','));
-            if (directive is ".maxntid" or ".reqntid") entry.MaxThreadsPerBlock = product;
+            if (directive is ".maxntid" or ".reqntid") maxThreads = product;
             else if (directive is not (".minnctapersm" or ".maxnreg")) throw Error($"directive '{directive}' is not supported on an entry");
         }
-        Advance();
-        new BodyParser(this, entry, [], sharedEnd).Parse();
-        return entry;
+        var own = TakeBody(name, parameters, _names.Shared);
+        return new PtxEntry(module, name, ReadFlat) { Parameters = parameters, MaxThreadsPerBlock = maxThreads, Variables = _variables };
+
+        PtxBody ReadFlat()
+        {
+            var body = own.Value;
+            Inliner.Flatten(body, _functions);
+            NameSources(body);
+            return body;
+        }
     }
 
     /// <summary>A function: its code is put in place of each call (<see cref="Inliner"/>); a declaration alone says nothing.</summary>
@@ -116,23 +101,54 @@ internal sealed partial class PtxParser
     {
         Advance();
         var returns = ParseParameters();
-        var body = new PtxEntry(_module, ExpectWord()) { Variables = _variables };
-        _location = default;
-        body.Parameters = ParseParameters();
-        while (_token.Text is ".noreturn" or ".unique" or ".maxntid" or ".minnctapersm")
+        string name = ExpectWord();
+        var parameters = ParseParameters();
+        while (Token.Text is ".noreturn" or ".unique" or ".maxntid" or ".minnctapersm")
         {
             Advance();
-            while (_token.Kind == TokenKind.Number || _token.Is(',')) Advance();
+            while (Token.Kind == TokenKind.Number || Token.Is(',')) Advance();
         }
+        if (!_names.Functions.Contains(name)) _names = _names with { Functions = _names.Functions.Add(name) };
         if (TryTake(';'))
         {
             // Calls of it may come before its body.
-            _functions.TryAdd(body.Name, new PtxFunction(body, returns, IsDefined: false));
+            _functions.TryAdd(name, new PtxFunction(parameters, returns, Body: null));
             return;
         }
-        Expect("{");
-        _functions[body.Name] = new PtxFunction(body, returns, IsDefined: true);
-        new BodyParser(this, body, returns, 0).Parse();
+        if (!Token.Is('{')) throw Error($"expected '{{', found '{Token.Text}'");
+        _functions[name] = new PtxFunction(parameters, returns, TakeBody(name, [.. parameters, .. returns], []));
+    }
+
+    /// <summary>Passes over a body, to be read later. One that is not closed is read at once: somewhere in it there is an error.</summary>
+    /// <param name="shared">Shared variables of the module that lie before its own.</param>
+    private Lazy<PtxBody> TakeBody(string name, IReadOnlyList<PtxParameter> parameters, IReadOnlyList<SharedVariable> shared)
+    {
+        var (lexer, names) = (Lexer.TakeBody(out bool closed), _names);
+        var body = new Lazy<PtxBody>(() => new BodyParser(lexer, new PtxBody(module, name), names, parameters, shared).Parse());
+        if (!closed) _ = body.Value;
+        Advance();
+        if (!closed) throw Error($"the body of '{name}' has no end");
+        _bodies.Add(body);
+        return body;
+    }
+
+    /// <summary>
+    /// The file table stands at the end of what clang writes. Lines of clang's own headers do not interest anybody: the last line before them counts.
+    /// </summary>
+    private void NameSources(PtxBody body)
+    {
+        (int File, ulong Line) location = default;
+        string? source = null;
+        foreach (var instruction in body.Instructions)
+        {
+            if (instruction.Location != location)
+            {
+                location = instruction.Location;
+                if (_files.TryGetValue(location.File, out string? file) && !file.StartsWith("clang/", StringComparison.Ordinal))
+                    source = $"{(file.StartsWith("./", StringComparison.Ordinal) ? file[2..] : file)}:{location.Line}";
+            }
+            instruction.Source = source;
+        }
     }
 
     private void ParseVariable()
@@ -141,13 +157,13 @@ internal sealed partial class PtxParser
         if (TryTake(".attribute")) SkipBrackets();
         if (TryTake(".align")) ExpectNumber(); // all are aligned to 128 bytes
         int size = TypeBytes(ExpectWord());
-        var at = _token;
+        var at = Token;
         string name = ExpectWord();
         int count = 1;
         bool sized = true;
         while (TryTake('['))
         {
-            sized = _token.Kind == TokenKind.Number;
+            sized = Token.Kind == TokenKind.Number;
             if (sized) count *= (int)ExpectNumber();
             Expect("]");
         }
@@ -156,7 +172,8 @@ internal sealed partial class PtxParser
         Expect(";");
         if (!sized) count = bytes.Count / size;
         if (bytes.Count > count * size) throw Error($"'{name}' has more initialisers than elements", at);
-        if (!_variables.TryAdd(name, count * size, bytes.ToArray())) throw Error($"'{name}' is declared twice", at);
+        if (_names.Variables.ContainsKey(name)) throw Error($"'{name}' is declared twice", at);
+        _names = _names with { Variables = _names.Variables.Add(name, _variables.Add(count * size, bytes.ToArray())) };
     }
 
     /// <summary>Numbers, or addresses of variables, in braces or alone.</summary>
@@ -173,13 +190,13 @@ internal sealed partial class PtxParser
         }
         bool negative = TryTake('-');
         ulong value;
-        if (_token.Kind == TokenKind.Word)
+        if (Token.Kind == TokenKind.Word)
         {
-            var at = _token;
+            var at = Token;
             string name = ExpectWord();
             bool generic = name == "generic" && TryTake('(');
             if (generic) name = ExpectWord();
-            if (!_variables.TryFind(name, out value)) throw Error($"'{name}' is no variable that was declared before", at);
+            if (!_names.Variables.TryGetValue(name, out value)) throw Error($"'{name}' is no variable that was declared before", at);
             if (generic) Expect(")");
             if (TryTake('+')) value += ExpectNumber();
         }
@@ -193,13 +210,7 @@ internal sealed partial class PtxParser
 
     private void SkipBrackets()
     {
-        while (_token.Kind != TokenKind.End && !_token.Is(')')) Advance();
-        Advance();
-    }
-
-    private void SkipStatement()
-    {
-        while (_token.Kind != TokenKind.End && !_token.Is(';')) Advance();
+        while (Token.Kind != TokenKind.End && !Token.Is(')')) Advance();
         Advance();
     }
 
@@ -216,7 +227,7 @@ internal sealed partial class PtxParser
             int size = TypeBytes(ExpectWord());
             if (TryTake(".ptr"))
             {
-                while (_token.Text is ".global" or ".shared" or ".const" or ".local") Advance();
+                while (Token.Text is ".global" or ".shared" or ".const" or ".local") Advance();
                 if (TryTake(".align")) ExpectNumber();
             }
             string name = ExpectWord();
@@ -234,121 +245,26 @@ internal sealed partial class PtxParser
         return parameters;
     }
 
-    private (string Name, int Bytes, int Alignment, bool Dynamic) ParseShared(bool dynamic)
-    {
-        Expect(".shared");
-        int alignment = TryTake(".align") ? (int)ExpectNumber() : 0;
-        int bytes = TypeBytes(ExpectWord());
-        alignment = Math.Max(alignment, bytes);
-        string name = ExpectWord();
-        bool sized = false;
-        while (TryTake('['))
-        {
-            if (_token.Kind == TokenKind.Number)
-            {
-                bytes *= (int)ExpectNumber();
-                sized = true;
-            }
-            Expect("]");
-        }
-        Expect(";");
-        return (name, bytes, alignment, dynamic && !sized);
-    }
-
-    private static void PlaceShared(PtxEntry entry, (string Name, int Bytes, int Alignment, bool Dynamic) variable, ref int end)
-    {
-        if (variable.Dynamic)
-        {
-            entry.SharedOffsets[variable.Name] = PtxEntry.DynamicShared;
-            return;
-        }
-        int offset = (end + variable.Alignment - 1) / variable.Alignment * variable.Alignment;
-        entry.SharedOffsets[variable.Name] = offset;
-        end = offset + variable.Bytes;
-        entry.StaticSharedBytes = end;
-    }
-
     private void ParseFile()
     {
-        int line = _token.Line;
+        int line = Token.Line;
         Advance();
         int index = (int)ExpectNumber();
-        if (_token.Kind != TokenKind.Text) throw Error("a file name in quotes is missing");
-        _files[index] = _token.Text;
-        SkipLine(line);
-    }
-
-    private void ParseLocation()
-    {
-        int line = _token.Line;
-        Advance();
-        int file = (int)ExpectNumber();
-        ulong sourceLine = ExpectNumber();
-        // Line 0 marks code that belongs to no line of its own.
-        if (sourceLine > 0) _location = (file, sourceLine);
+        if (Token.Kind != TokenKind.Text) throw Error("a file name in quotes is missing");
+        _files[index] = Token.Text;
         SkipLine(line);
     }
 
     /// <summary>Debug information is not run; its braces hold none of their own.</summary>
     private void SkipSection()
     {
-        while (_token.Kind != TokenKind.End && !_token.Is('}')) Advance();
+        while (Token.Kind != TokenKind.End && !Token.Is('}')) Advance();
         Advance();
     }
+}
 
-    private void SkipLine(int line)
-    {
-        while (_token.Kind != TokenKind.End && _token.Line == line) Advance();
-    }
-
-    private void Advance() => _token = _lexer.Next();
-
-    private bool TryTake(char punctuation)
-    {
-        if (!_token.Is(punctuation)) return false;
-        Advance();
-        return true;
-    }
-
-    private bool TryTake(string word)
-    {
-        if (_token.Kind != TokenKind.Word || _token.Text != word) return false;
-        Advance();
-        return true;
-    }
-
-    private void Expect(string text)
-    {
-        if (_token.Text != text) throw Error($"expected '{text}', found '{_token.Text}'");
-        Advance();
-    }
-
-    private string ExpectWord()
-    {
-        if (_token.Kind != TokenKind.Word) throw Error($"expected a name, found '{_token.Text}'");
-        string text = _token.Text;
-        Advance();
-        return text;
-    }
-
-    private ulong ExpectNumber()
-    {
-        if (_token.Kind != TokenKind.Number) throw Error($"expected a number, found '{_token.Text}'");
-        ulong bits = _token.Bits;
-        Advance();
-        return bits;
-    }
-
-    private int TypeBytes(string type) => type switch
-    {
-        ".b8" or ".u8" or ".s8" => 1,
-        ".b16" or ".u16" or ".s16" or ".f16" => 2,
-        ".b32" or ".u32" or ".s32" or ".f32" => 4,
-        ".b64" or ".u64" or ".s64" or ".f64" => 8,
-        _ => throw Error($"'{type}' is not a supported type"),
-    };
-
-    private PtxException Error(string what) => Error(what, _token);
-
-    private PtxException Error(string what, Token at) => new($"{_module}({at.Line},{at.Column}): {what}.");
+/// <summary>What a body may name of its module: what is declared before it.</summary>
+internal sealed record ModuleNames(ImmutableList<SharedVariable> Shared, ImmutableDictionary<string, ulong> Variables, ImmutableList<string> Functions)
+{
+    public static readonly ModuleNames None = new([], ImmutableDictionary.Create<string, ulong>(StringComparer.Ordinal), []);
 }

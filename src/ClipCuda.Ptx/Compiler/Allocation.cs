@@ -19,7 +19,7 @@ internal sealed record Place(LocalBuilder[] Locals, int Offset, bool InFrame = f
 /// </summary>
 internal sealed class Allocation
 {
-    private readonly Dictionary<int, Place> _places = [];
+    private readonly Place?[] _places;
     private readonly Dictionary<Loop, Dictionary<int, Place>> _loopPlaces = [];
     private readonly Dictionary<Loop, int> _passes = [];
 
@@ -28,7 +28,8 @@ internal sealed class Allocation
     /// <param name="mayPass">Whether the method can run a loop in passes.</param>
     public Allocation(IReadOnlyList<int> segment, IEnumerable<int> entry, List<BasicBlock> blocks, FlowGraph graph, Webs webs, Analysis analysis, Inlining inlining, FrameLayout frame, VectorIsa isa, ILGenerator il, Func<Loop, bool> mayPass)
     {
-        var intervals = new Dictionary<int, Interval>();
+        _places = new Place?[webs.Count];
+        var intervals = new Interval?[webs.Count];
         var loops = new Dictionary<Loop, LoopUse>();
         LoopUse? inside = null;
         foreach (int web in entry) Touch(web, -1, 0);
@@ -37,7 +38,7 @@ internal sealed class Allocation
         {
             double weight = Math.Pow(10, Math.Min(graph.DepthOf(b), 4));
             int start = at;
-            inside = graph.LoopOf[b] is { } loop && graph.IsInnermost(loop) ? loops.TryGetValue(loop, out var known) ? known : loops[loop] = new LoopUse(start) : null;
+            inside = graph.LoopOf[b] is { } loop && graph.IsInnermost(loop) ? loops.TryGetValue(loop, out var known) ? known : loops[loop] = new LoopUse(start, webs.Count) : null;
             inside?.Blocks.Add((b, start));
             foreach (var operation in blocks[b].Operations)
             {
@@ -48,12 +49,12 @@ internal sealed class Allocation
             }
             at++;
             if (blocks[b].Condition >= 0) Touch(blocks[b].Condition, at, weight);
-            foreach (int web in webs.LiveIn[b].Items()) Touch(web, start, 0);
-            foreach (int web in webs.LiveOut[b].Items()) Touch(web, at, 0);
+            foreach (int web in webs.LiveIn[b]) Touch(web, start, 0);
+            foreach (int web in webs.LiveOut[b]) Touch(web, at, 0);
             // Who waits while this block runs needs what it will go on with.
-            foreach (int waiting in analysis.Waiting[b].Items())
+            foreach (int waiting in analysis.Waiting[b])
             {
-                foreach (int web in webs.LiveIn[waiting].Items())
+                foreach (int web in webs.LiveIn[waiting])
                 {
                     Touch(web, start, 0);
                     Touch(web, at, 0);
@@ -62,8 +63,9 @@ internal sealed class Allocation
             if (inside is not null) inside.Last = at;
         }
         inside = null;
-        foreach (var interval in intervals.Values)
+        foreach (var interval in intervals)
         {
+            if (interval is null) continue;
             interval.IsVector = !analysis.Classes[interval.Web].IsScalar;
             interval.Parts = interval.IsVector ? Parts(interval.Web, webs, analysis, isa) : 1;
         }
@@ -80,16 +82,17 @@ internal sealed class Allocation
                 Touch(web, use.Last, 0);
             }
         }
-        Scan(intervals.Values.OrderBy(i => i.First).ThenBy(i => i.Web), webs, analysis, frame, isa, il);
+        Scan([.. intervals.OfType<Interval>().OrderBy(i => i.First)], webs, analysis, frame, isa, il);
         var spare = new Dictionary<Type, List<LocalBuilder>>();
         foreach (var (loop, use) in loops) GiveRegisters(loop, use, intervals, webs, isa, il, spare);
 
-        // Exactly, not from first to last: the sums of an unrolled loop pass their registers on.
+        // Of vectors. Exactly, not from first to last: the sums of an unrolled loop pass their registers on.
         void FindLive(LoopUse use)
         {
             foreach (var (b, start) in use.Blocks)
             {
-                var live = new HashSet<int>(webs.LiveOut[b].Items());
+                var live = new BitSet(webs.Count);
+                foreach (int web in webs.LiveOut[b]) if (!analysis.Classes[web].IsScalar) live.Add(web);
                 var operations = blocks[b].Operations;
                 if (blocks[b].Condition >= 0) Read(new Source(blocks[b].Condition));
                 use.Mark(live, start + operations.Count + 1);
@@ -97,10 +100,10 @@ internal sealed class Allocation
                 {
                     var operation = operations[i];
                     bool isWritten = !inlining.IsInlined(operation) && !inlining.Absorbed.Contains(operation);
-                    if (isWritten) live.UnionWith(operation.Destinations);
+                    if (isWritten) foreach (int web in operation.Destinations) if (!analysis.Classes[web].IsScalar) live.Add(web);
                     use.Mark(live, start + 1 + i);
                     if (!isWritten) continue;
-                    live.ExceptWith(operation.Destinations);
+                    foreach (int web in operation.Destinations) live.Remove(web);
                     foreach (var source in operation.Sources) Read(source);
                 }
                 use.Mark(live, start);
@@ -108,8 +111,12 @@ internal sealed class Allocation
                 void Read(Source source)
                 {
                     if (!source.IsWeb || inlining.IsAbsorbed(source.Web)) return;
-                    if (inlining.Of(source.Web) is not { } inner) live.Add(source.Web);
-                    else foreach (var leaf in inner.Sources) Read(leaf);
+                    if (inlining.Of(source.Web) is not { } inner)
+                    {
+                        if (!analysis.Classes[source.Web].IsScalar) live.Add(source.Web);
+                        return;
+                    }
+                    foreach (var leaf in inner.Sources) Read(leaf);
                 }
             }
         }
@@ -122,7 +129,7 @@ internal sealed class Allocation
                 foreach (var source in inner.Sources) if (source.IsWeb && position >= 0) Touch(source.Web, position, weight);
                 return;
             }
-            if (!intervals.TryGetValue(web, out var interval)) intervals.Add(web, interval = new Interval { Web = web, First = position, Last = position });
+            var interval = intervals[web] ??= new Interval { Web = web, First = position, Last = position };
             interval.First = Math.Min(interval.First, position);
             interval.Last = Math.Max(interval.Last, position);
             interval.Weight += weight;
@@ -132,15 +139,15 @@ internal sealed class Allocation
 
     public int ArenaBytes { get; private set; }
 
-    public Place this[int web] => _places[web];
+    public Place this[int web] => _places[web]!;
 
     /// <summary>Where a web is while a loop runs.</summary>
-    public Place In(Loop? loop, int web) => loop is not null && _loopPlaces.TryGetValue(loop, out var places) && places.TryGetValue(web, out var place) ? place : _places[web];
+    public Place In(Loop? loop, int web) => loop is not null && _loopPlaces.TryGetValue(loop, out var places) && places.TryGetValue(web, out var place) ? place : this[web];
 
     /// <summary>The webs that a loop has in registers of its own.</summary>
     public IEnumerable<int> HeldBy(Loop? loop) => loop is not null && _loopPlaces.TryGetValue(loop, out var places) ? places.Keys : [];
 
-    public bool Has(int web) => _places.ContainsKey(web);
+    public bool Has(int web) => _places[web] is not null;
 
     /// <summary>In how many passes the lanes run a loop: 1, or a power of 2.</summary>
     public int PassesOf(Loop? loop) => loop is not null && _passes.TryGetValue(loop, out int passes) ? passes : 1;
@@ -161,46 +168,36 @@ internal sealed class Allocation
         _ => typeof(int),
     };
 
-    private void Scan(IEnumerable<Interval> intervals, Webs webs, Analysis analysis, FrameLayout frame, VectorIsa isa, ILGenerator il)
+    private void Scan(Interval[] intervals, Webs webs, Analysis analysis, FrameLayout frame, VectorIsa isa, ILGenerator il)
     {
         var free = new Dictionary<Type, Stack<LocalBuilder>>();
         var freeArena = new Dictionary<int, Stack<int>>();
         var active = new List<Interval>();
         int budget = Budget(isa), used = 0;
-        var all = intervals.ToList();
-        // First decide who is spilled, then hand out places.
-        foreach (var interval in all)
+        // First decide who is spilled, then hand out places. Scalars are left to the JIT, which spills the seldom used ones.
+        foreach (var interval in intervals)
         {
-            foreach (var done in active.Where(a => a.Last < interval.First).ToList())
-            {
-                active.Remove(done);
-                used -= done.Registers;
-            }
+            if (!interval.IsVector) continue;
+            End(interval.First, done => used -= done.Parts);
             active.Add(interval);
-            used += interval.Registers;
-            while (used > budget && active.Where(a => a.IsVector).MinBy(a => a.Weight / (a.Last - a.First + 1)) is { } least)
+            used += interval.Parts;
+            while (used > budget && active.MinBy(a => a.Weight / (a.Last - a.First + 1)) is { } least)
             {
                 least.Spilled = true;
                 active.Remove(least);
-                used -= least.Registers;
+                used -= least.Parts;
             }
         }
         active.Clear();
-        foreach (var interval in all)
+        foreach (var interval in intervals)
         {
-            foreach (var done in active.Where(a => a.Last < interval.First).ToList())
-            {
-                active.Remove(done);
-                var place = _places[done.Web];
-                if (place.IsSpilled && !place.InFrame) ArenaOf(done.Parts).Push(place.Offset);
-                foreach (var local in place.Locals) LocalsOf(local.LocalType).Push(local);
-            }
+            End(interval.First, GiveBack);
             active.Add(interval);
             if (interval.Spilled)
             {
                 if (frame.HoldsVectors(interval.Web) && analysis.Classes[interval.Web].Kind == ValueKind.Varying)
                 {
-                    _places.Add(interval.Web, new Place([], frame.OffsetOf(interval.Web), InFrame: true));
+                    _places[interval.Web] = new Place([], frame.OffsetOf(interval.Web), InFrame: true);
                     continue;
                 }
                 if (!ArenaOf(interval.Parts).TryPop(out int offset))
@@ -208,13 +205,32 @@ internal sealed class Allocation
                     offset = ArenaBytes;
                     ArenaBytes += interval.Parts * isa.Bytes;
                 }
-                _places.Add(interval.Web, new Place([], offset));
+                _places[interval.Web] = new Place([], offset);
                 continue;
             }
             var type = interval.IsVector ? isa.Vector(ElementOf(webs.Types[interval.Web])) : ScalarType(webs.Types[interval.Web]);
             var locals = new LocalBuilder[interval.Parts];
             for (int p = 0; p < locals.Length; p++) locals[p] = LocalsOf(type).TryPop(out var local) ? local : il.DeclareLocal(type);
-            _places.Add(interval.Web, new Place(locals, 0));
+            _places[interval.Web] = new Place(locals, 0);
+        }
+
+        // Of the active, takes out those that ended before a position.
+        void End(int position, Action<Interval> ended)
+        {
+            int kept = 0;
+            for (int i = 0; i < active.Count; i++)
+            {
+                if (active[i].Last < position) ended(active[i]);
+                else active[kept++] = active[i];
+            }
+            active.RemoveRange(kept, active.Count - kept);
+        }
+
+        void GiveBack(Interval interval)
+        {
+            var place = this[interval.Web];
+            if (place.IsSpilled && !place.InFrame) ArenaOf(interval.Parts).Push(place.Offset);
+            foreach (var local in place.Locals) LocalsOf(local.LocalType).Push(local);
         }
 
         Stack<LocalBuilder> LocalsOf(Type type) => free.TryGetValue(type, out var stack) ? stack : free[type] = [];
@@ -229,10 +245,10 @@ internal sealed class Allocation
     private static int BudgetOfPass(VectorIsa isa) => isa.Registers - 2;
 
     /// <summary>As few as it takes for what is alive at once in the loop to be in registers.</summary>
-    private static int PassesFor(LoopUse use, Dictionary<int, Interval> intervals, VectorIsa isa)
+    private static int PassesFor(LoopUse use, Interval?[] intervals, VectorIsa isa)
     {
         var pressure = new Pressure(use);
-        foreach (int web in use.Refs.Keys) if (intervals[web].IsVector) pressure.Add(use.PlacesOf(web), intervals[web].Parts);
+        foreach (int web in use.Refs.Keys) if (intervals[web] is { IsVector: true } interval) pressure.Add(use.PlacesOf(web), interval.Parts);
         if (pressure.Most <= Budget(isa)) return 1;
         int passes = 2;
         while (passes < 32 / isa.Lanes && pressure.Most > passes * BudgetOfPass(isa)) passes *= 2;
@@ -240,12 +256,13 @@ internal sealed class Allocation
     }
 
     /// <param name="spare">Locals that loops take turns in using.</param>
-    private void GiveRegisters(Loop loop, LoopUse use, Dictionary<int, Interval> intervals, Webs webs, VectorIsa isa, ILGenerator il, Dictionary<Type, List<LocalBuilder>> spare)
+    private void GiveRegisters(Loop loop, LoopUse use, Interval?[] intervals, Webs webs, VectorIsa isa, ILGenerator il, Dictionary<Type, List<LocalBuilder>> spare)
     {
         int passes = PassesOf(loop), budget = passes == 1 ? Budget(isa) : BudgetOfPass(isa);
         var pressure = new Pressure(use);
-        foreach (var other in intervals.Values.Where(i => !i.Spilled && i.IsVector && i.Last >= use.First && i.First <= use.Last))
+        foreach (var other in intervals)
         {
+            if (other is not { Spilled: false, IsVector: true } || other.Last < use.First || other.First > use.Last) continue;
             // The JIT puts away what the passes do not touch.
             if (use.Refs.ContainsKey(other.Web)) pressure.Add(use.PlacesOf(other.Web), other.Parts / passes);
             else if (passes == 1) pressure.Add(Enumerable.Range(Math.Max(other.First, use.First), Math.Min(other.Last, use.Last) - Math.Max(other.First, use.First) + 1), other.Parts);
@@ -254,7 +271,7 @@ internal sealed class Allocation
         var taken = new Dictionary<Type, int>();
         foreach (var (web, _) in use.Refs.OrderByDescending(r => r.Value).ThenBy(r => r.Key))
         {
-            var interval = intervals[web];
+            var interval = intervals[web]!;
             int parts = interval.Parts / passes;
             if (!interval.Spilled || parts == 0 || !pressure.HasRoom(use.PlacesOf(web), parts, budget)) continue;
             pressure.Add(use.PlacesOf(web), parts);
@@ -283,9 +300,9 @@ internal sealed class Allocation
         _ => typeof(int),
     };
 
-    private sealed class LoopUse(int first)
+    private sealed class LoopUse(int first, int webs)
     {
-        private readonly Dictionary<int, List<int>> _places = [];
+        private readonly List<int>?[] _places = new List<int>?[webs];
 
         public int First { get; } = first;
 
@@ -298,15 +315,11 @@ internal sealed class Allocation
         public Dictionary<int, int> Refs { get; } = [];
 
         /// <summary>Where in it a web holds what is still read.</summary>
-        public IEnumerable<int> PlacesOf(int web) => _places.GetValueOrDefault(web, []);
+        public List<int> PlacesOf(int web) => _places[web] ??= [];
 
-        public void Mark(IEnumerable<int> live, int place)
+        public void Mark(BitSet live, int place)
         {
-            foreach (int web in live)
-            {
-                if (!_places.TryGetValue(web, out var places)) _places.Add(web, places = []);
-                places.Add(place);
-            }
+            foreach (int web in live) PlacesOf(web).Add(place);
         }
     }
 
@@ -334,8 +347,5 @@ internal sealed class Allocation
         public double Weight;
         public bool IsVector;
         public bool Spilled;
-
-        /// <summary>Scalars are left to the JIT, which spills the seldom used ones.</summary>
-        public int Registers => IsVector ? Parts : 0;
     }
 }

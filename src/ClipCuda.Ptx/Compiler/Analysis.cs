@@ -69,7 +69,8 @@ internal sealed class Analysis
     private readonly bool _linear;
     private readonly bool[] _pinned;
     private readonly Analysis? _bolder;
-    private readonly Dictionary<Operation, Facts> _facts = [];
+    private readonly Facts?[] _facts;
+    private readonly ValueClass[] _results;
 
     /// <param name="linear">Neighbouring lanes have neighbouring <c>%tid.x</c> and equal y and z.</param>
     /// <param name="bolder">The version that may hand over to this one; whatever is scalar here is scalar there, and whoever waits there may wait here.</param>
@@ -77,6 +78,8 @@ internal sealed class Analysis
     {
         (_entry, _blocks, _graph, _webs, _daring, _linear, _bolder) = (entry, blocks, graph, webs, daring, linear, bolder);
         _pinned = new bool[webs.Count];
+        _facts = new Facts?[webs.Operations];
+        _results = new ValueClass[webs.Operations];
         Waiting = NewSets();
         do
         {
@@ -84,6 +87,7 @@ internal sealed class Analysis
             Waiting = FindWaiting();
         }
         while (PinScalarsThatWaitingLanesNeed());
+        foreach (int b in graph.Order) foreach (var operation in blocks[b].Operations) _results[operation.Number] = Compute(operation);
     }
 
     /// <summary>Class of each web.</summary>
@@ -104,7 +108,11 @@ internal sealed class Analysis
     public bool IsSpeculative(int block) => _daring == Daring.Together && IsDivergent(block) && !IsSmall(block);
 
     /// <summary>A lane that waits still needs what this web held before.</summary>
-    public bool NeedsBlend(int block, int web) => Waiting[block].Items().Any(b => _webs.LiveIn[b][web]);
+    public bool NeedsBlend(int block, int web)
+    {
+        foreach (int b in Waiting[block]) if (_webs.LiveIn[b][web]) return true;
+        return false;
+    }
 
     public ValueClass ClassOf(Source source)
     {
@@ -123,10 +131,11 @@ internal sealed class Analysis
     public int ReductionPeriod(Operation operation, out int shuffled)
     {
         shuffled = 0;
-        if (operation.Kind != OperationKind.Pure || operation.Sources.Length != 2 || !Natives.Get(operation.Opcode).IsCommutative || IsPartial(operation.Block)) return 0;
+        if (operation.Kind != OperationKind.Pure || operation.Sources.Length != 2) return 0;
         for (int s = 0; s < 2; s++)
         {
             if (operation.Reaching[s] is not { Kind: OperationKind.Shuffle } shuffle || shuffle.Block != operation.Block) continue;
+            if (!operation.Native.IsCommutative || IsPartial(operation.Block)) return 0;
             var (value, source) = (operation.Sources[1 - s], shuffle.Sources[0]);
             if (!value.IsWeb || value.Web != source.Web) continue;
             var operations = _blocks[operation.Block].Operations;
@@ -146,7 +155,10 @@ internal sealed class Analysis
     }
 
     /// <summary>The class of what an operation computes, as it leaves the operation.</summary>
-    public ValueClass ResultOf(Operation operation)
+    public ValueClass ResultOf(Operation operation) => _results[operation.Number];
+
+    /// <summary>The same by what is known of its sources so far.</summary>
+    private ValueClass Compute(Operation operation)
     {
         switch (operation.Kind)
         {
@@ -159,37 +171,40 @@ internal sealed class Analysis
             default:
                 return ValueClass.Varying;
         }
-        var sources = new ValueClass[operation.Sources.Length];
-        for (int s = 0; s < sources.Length; s++)
+        bool allUniform = true, allScalar = true;
+        foreach (var source in operation.Sources)
         {
-            sources[s] = ClassOf(operation.Sources[s]);
-            if (sources[s].Kind == ValueKind.Unknown) return ValueClass.Unknown;
+            var value = ClassOf(source);
+            if (value.Kind == ValueKind.Unknown) return ValueClass.Unknown;
+            allUniform &= value.IsUniform;
+            allScalar &= value.IsScalar;
         }
-        if (Array.TrueForAll(sources, s => s.IsUniform)) return ValueClass.Uniform;
+        if (allUniform) return ValueClass.Uniform;
         int period = ReductionPeriod(operation, out _);
         if (period > 0) return period == 1 ? ValueClass.Uniform : new ValueClass(ValueKind.Periodic, period);
-        var native = Natives.Get(operation.Opcode);
-        if (native.Kind == Native.Move) return sources[0];
+        var native = operation.Native;
+        if (native.Kind == Native.Move) return ClassOf(operation.Sources[0]);
         // Only integers in which every non-uniform part is affine stay affine.
-        if (sources.Any(s => !s.IsScalar) || native.Out is Number.F32 or Number.Predicate) return ValueClass.Varying;
-        return AffineResult(operation, native, sources);
+        return allScalar && native.Out is not (Number.F32 or Number.Predicate) ? AffineResult(operation, native, Array.ConvertAll(operation.Sources, ClassOf)) : ValueClass.Varying;
     }
 
     /// <summary>An operation that keeps an affine value only if a test of its scalars succeeds; if not, the version ends before it.</summary>
     public bool NeedsTest(Operation operation)
     {
         if (operation.Kind != OperationKind.Pure || _daring == Daring.Plain || !ResultOf(operation).IsAffine) return false;
-        var native = Natives.Get(operation.Opcode);
-        return native.Kind switch
-        {
-            Native.Minimum or Native.Maximum => true,
-            Native.MultiplyWide or Native.MultiplyAddWide or Native.Extend => WidenedSources(operation, native).Any(s => ClassOf(operation.Sources[s]).IsAffine && !FactsOf(operation, s).IsSmall),
-            _ => false,
-        };
+        var native = operation.Native;
+        if (native.Kind is Native.Minimum or Native.Maximum) return true;
+        for (int s = 0; s < WidenedSources(native); s++) if (ClassOf(operation.Sources[s]).IsAffine && !FactsOf(operation, s).IsSmall) return true;
+        return false;
     }
 
-    /// <summary>The sources of 32 bits that an operation widens.</summary>
-    public static IEnumerable<int> WidenedSources(Operation operation, NativeOperation native) => native.Kind == Native.Extend ? [0] : [0, 1];
+    /// <summary>How many of its sources an operation widens, all of 32 bits: its first ones.</summary>
+    public static int WidenedSources(NativeOperation native) => native.Kind switch
+    {
+        Native.Extend => 1,
+        Native.MultiplyWide or Native.MultiplyAddWide => 2,
+        _ => 0,
+    };
 
     private ValueClass AffineResult(Operation operation, NativeOperation native, ValueClass[] sources)
     {
@@ -198,7 +213,7 @@ internal sealed class Analysis
         {
             value = (long)operation.Sources[s].Bits;
             if (operation.Sources[s].IsConstant) return true;
-            if (operation.Reaching[s] is { Kind: OperationKind.Pure } move && Natives.Get(move.Opcode).Kind == Native.Move && move.Sources[0].IsConstant)
+            if (operation.Reaching[s] is { Kind: OperationKind.Pure } move && move.Native.Kind == Native.Move && move.Sources[0].IsConstant)
             {
                 value = (long)move.Sources[0].Bits;
                 return true;
@@ -297,10 +312,10 @@ internal sealed class Analysis
     /// <summary>Bounds of a value in all lanes, from constants and thread indices; loops are not looked through.</summary>
     private Facts FactsOf(Operation definition)
     {
-        if (_facts.TryGetValue(definition, out var known)) return known;
-        _facts[definition] = Facts.None;
+        if (_facts[definition.Number] is { } known) return known;
+        _facts[definition.Number] = Facts.None;
         if (definition.Kind != OperationKind.Pure || definition.Destinations.Length != 1) return Facts.None;
-        var native = Natives.Get(definition.Opcode);
+        var native = definition.Native;
         if (native.Out is Number.F32 or Number.Predicate) return Facts.None;
         var a = definition.Sources.Length > 0 ? FactsOf(definition, 0) : Facts.None;
         var b = definition.Sources.Length > 1 ? FactsOf(definition, 1) : Facts.None;
@@ -319,7 +334,8 @@ internal sealed class Analysis
             Native.Or => Facts.None with { Zeros = Math.Min(a.Zeros, b.Zeros) },
             _ => Facts.None,
         };
-        return _facts[definition] = result;
+        _facts[definition.Number] = result;
+        return result;
 
         // Of numbers that are not small only the trailing zeros are kept: they survive a wrap.
         Facts Bounded(long low, long high, int zeros, int laneBits) =>
@@ -333,7 +349,7 @@ internal sealed class Analysis
     private void Classify()
     {
         Classes = new ValueClass[_webs.Count];
-        _facts.Clear();
+        Array.Clear(_facts);
         for (int w = 0; w < _webs.Count; w++)
         {
             if (_pinned[w] || _bolder?.Classes[w].Kind == ValueKind.Periodic) Classes[w] = ValueClass.Varying;
@@ -348,7 +364,7 @@ internal sealed class Analysis
                 foreach (var operation in _blocks[b].Operations)
                 {
                     if (operation.Destinations.Length == 0) continue;
-                    var result = ResultOf(operation);
+                    var result = Compute(operation);
                     foreach (int web in operation.Destinations)
                     {
                         var joined = Classes[web].Join(result);
@@ -390,38 +406,38 @@ internal sealed class Analysis
         for (bool changed = true; changed;)
         {
             changed = false;
-            foreach (int b in _graph.Order) foreach (var (to, left) in Steps(b, waiting[b])) foreach (int q in left) changed |= waiting[to].Add(q);
+            foreach (int b in _graph.Order)
+            {
+                foreach (var order in Orders(b, waiting[b]))
+                {
+                    // While one of them runs, those after it wait.
+                    for (int i = 0; i < order.Count; i++)
+                    {
+                        for (int j = i + 1; j < order.Count; j++) changed |= waiting[order[i]].Add(order[j]);
+                    }
+                }
+            }
         }
         return waiting;
     }
 
-    /// <summary>Where control may go from the end of a block, and who may then wait.</summary>
-    private IEnumerable<(int To, IEnumerable<int> Waiting)> Steps(int b, BitSet waiting)
+    /// <summary>The blocks that are to run in turn, one order for each way that control may go from the end of a block.</summary>
+    private IEnumerable<List<int>> Orders(int b, BitSet waiting)
     {
         var block = _blocks[b];
-        if (block.End == BlockEnd.Barrier)
+        switch (block.End)
         {
-            yield return (block.Target, []);
-            yield break;
-        }
-        if (block.End == BlockEnd.Branch && IsDivergent(b) && !IsSpeculative(b))
-        {
-            foreach (var step in Sequence(_graph.InOrder(b, waiting.Items().Concat([block.Target, block.Next])))) yield return step;
-            yield break;
-        }
-        if (block.End is BlockEnd.Exit or BlockEnd.Trap)
-        {
-            foreach (var step in Sequence(_graph.InOrder(b, waiting.Items()))) yield return step;
-            yield break;
-        }
-        foreach (int target in block.Successors())
-        {
-            foreach (var step in Sequence(_graph.InOrder(b, waiting.Items().Append(target)))) yield return step;
-        }
-
-        static IEnumerable<(int, IEnumerable<int>)> Sequence(List<int> order)
-        {
-            for (int i = 0; i < order.Count; i++) yield return (order[i], order.Skip(i + 1));
+            case BlockEnd.Barrier:
+                break;
+            case BlockEnd.Branch when IsDivergent(b) && !IsSpeculative(b):
+                yield return _graph.InOrder(b, waiting, block.Target, block.Next);
+                break;
+            case BlockEnd.Exit or BlockEnd.Trap:
+                yield return _graph.InOrder(b, waiting);
+                break;
+            case BlockEnd.Jump or BlockEnd.Branch when !waiting.IsEmpty:
+                foreach (int target in block.Successors()) yield return _graph.InOrder(b, waiting, target);
+                break;
         }
     }
 

@@ -45,7 +45,8 @@ internal sealed class CompiledVersion(CompiledKernel kernel, Daring daring, Anal
 
     public VectorIsa Isa { get; } = isa;
 
-    public Inlining Inlining { get; } = new(kernel.Blocks, kernel.Graph, kernel.Webs, analysis);
+    /// <summary>Made when the version's first method is: most kernels never need another version than the most daring.</summary>
+    public Inlining Inlining => field ??= new(Kernel.Blocks, Kernel.Graph, Kernel.Webs, Analysis);
 }
 
 /// <summary>
@@ -85,8 +86,8 @@ internal sealed class CompiledKernel
             Webs = Webs.Build(entry, Blocks, Graph);
             analyses = new Analysis[3];
             for (int d = 0; d < 3; d++) analyses[d] = new Analysis(entry, Blocks, Graph, Webs, (Daring)d, linear, d == 0 ? null : analyses[d - 1]);
-            var tested = Graph.Order.SelectMany(b => Blocks[b].Operations.Skip(1)).Where(o => analyses.Any(a => a.NeedsTest(o))).Select(o => o.Origin).ToList();
-            if (tested.Count == 0) break;
+            int[] tested = [.. TestedWithin(analyses)];
+            if (tested.Length == 0) break;
             if (round == MostSplits) throw new NotCompilableException("indices that cannot be tested");
             splits.UnionWith(tested);
         }
@@ -94,6 +95,8 @@ internal sealed class CompiledKernel
         Frame = new FrameLayout(Graph, Webs, web => analyses.All(a => a.Classes[web].IsScalar && a.Classes[web] == analyses[0].Classes[web]));
         _versions = [.. analyses.Select((a, d) => new CompiledVersion(this, (Daring)d, a, isa))];
         UsesHandlers = FindsHandlers();
+        Waiting = new BitSet(Blocks.Count);
+        foreach (var analysis in analyses) foreach (var waiting in analysis.Waiting) Waiting.UnionWith(waiting);
     }
 
     public PtxEntry Entry { get; }
@@ -121,7 +124,37 @@ internal sealed class CompiledKernel
     /// <summary>Some instruction runs in the interpreter's handler.</summary>
     public bool UsesHandlers { get; }
 
-    private bool FindsHandlers() => Graph.Order.Any(b => Blocks[b].Operations.Any(o => _versions.Any(v => o.Kind == OperationKind.Fallback || (o.Kind == OperationKind.Pure && !VectorForm.Exists(o, v.Analysis)))));
+    /// <summary>The instructions that are to be tested before, but do not begin their blocks.</summary>
+    private IEnumerable<int> TestedWithin(Analysis[] analyses)
+    {
+        foreach (int b in Graph.Order)
+        {
+            for (int i = 1; i < Blocks[b].Operations.Count; i++)
+            {
+                var operation = Blocks[b].Operations[i];
+                foreach (var analysis in analyses)
+                {
+                    if (!analysis.NeedsTest(operation)) continue;
+                    yield return operation.Origin;
+                    break;
+                }
+            }
+        }
+    }
+
+    private bool FindsHandlers()
+    {
+        foreach (int b in Graph.Order)
+        {
+            foreach (var operation in Blocks[b].Operations)
+            {
+                if (operation.Kind == OperationKind.Fallback) return true;
+                if (operation.Kind != OperationKind.Pure) continue;
+                foreach (var version in _versions) if (!VectorForm.Exists(operation, version.Analysis)) return true;
+            }
+        }
+        return false;
+    }
 
     /// <summary>How a register's bits are kept, its floats aside.</summary>
     public ValueType TypeOf(int register) => Entry.Registers[register].Bits switch
@@ -135,7 +168,8 @@ internal sealed class CompiledKernel
 
     public int FileOffsetOf(int register) => File.Offset(register);
 
-    public bool MayWait(int block) => Array.Exists(_versions, v => Array.Exists(v.Analysis.Waiting, w => w[block]));
+    /// <summary>Where lanes may wait while others run, in any version.</summary>
+    public BitSet Waiting { get; }
 
     /// <summary>The number of a resume point; 0 is the daring start, 1 that of a warp whose lanes do not all exist.</summary>
     public int NumberOf(ResumePoint point)

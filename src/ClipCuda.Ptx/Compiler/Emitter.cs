@@ -1,5 +1,4 @@
 using System.Reflection.Emit;
-using System.Runtime.InteropServices;
 
 namespace ClipCuda.Ptx.Compiler;
 
@@ -13,6 +12,9 @@ internal sealed partial class Emitter
 {
     /// <summary>The JIT does not optimise beyond 60,000 bytes of IL, 20,000 instructions or 8,000 uses of locals; the last two come at some 55,000 bytes.</summary>
     private const int LongestOptimised = 50_000;
+
+    /// <summary>Enough IL for most methods.</summary>
+    private const int UsualBytes = 8192;
 
     private readonly CompiledVersion _version;
     private readonly Func<ResumePoint, int> _resumeNumber;
@@ -82,7 +84,7 @@ internal sealed partial class Emitter
         {
             InitLocals = false,
         };
-        var emitter = new Emitter(version, entry, resumeNumber, method.GetILGenerator(), brief);
+        var emitter = new Emitter(version, entry, resumeNumber, method.GetILGenerator(UsualBytes), brief);
         emitter.Write(entry);
         return (method, emitter);
     }
@@ -217,7 +219,7 @@ internal sealed partial class Emitter
 
     private void LeaveOrGoOn(int b, int outcome)
     {
-        Dispatch(b, _graph.InOrder(b, _analysis.Waiting[b].Items()), lastIsCertain: false);
+        Dispatch(b, _graph.InOrder(b, _analysis.Waiting[b]), lastIsCertain: false);
         Constant(outcome);
         _il.Emit(OpCodes.Ret);
     }
@@ -274,7 +276,7 @@ internal sealed partial class Emitter
         _il.Emit(OpCodes.Stloc, number);
         foreach (int web in _handedOver.Where(_places.Has).Order()) StoreToFrame(web);
         StoreState(nameof(WarpState.Lanes), () => _il.Emit(OpCodes.Ldloc, _current));
-        foreach (int waiting in Enumerable.Range(0, _blocks.Count).Where(q => _version.Kernel.MayWait(q)))
+        foreach (int waiting in _version.Kernel.Waiting)
         {
             PushPointer(nameof(WarpState.Masks), 4 * waiting);
             if (_waiting.TryGetValue(waiting, out var mask)) _il.Emit(OpCodes.Ldloc, mask);
@@ -295,7 +297,7 @@ internal sealed partial class Emitter
     /// <summary>Hands over where the scalars of an affine operation would overflow between lanes, or a minimum would not be its affine side in all lanes.</summary>
     private void WriteTest(Operation operation)
     {
-        var native = Natives.Get(operation.Opcode);
+        var native = operation.Native;
         var fails = _il.DefineLabel();
         if (native.Kind is Native.Minimum or Native.Maximum)
         {
@@ -317,7 +319,7 @@ internal sealed partial class Emitter
         }
         else
         {
-            foreach (int s in Analysis.WidenedSources(operation, native))
+            for (int s = 0; s < Analysis.WidenedSources(native); s++)
             {
                 if (_analysis.ClassOf(operation.Sources[s]) is not { IsAffine: true } value) continue;
                 Widened(operation.Sources[s], native.In == Number.S32);
@@ -371,17 +373,6 @@ internal sealed partial class Emitter
         else _il.Emit(OpCodes.Ldc_I4, value);
     }
 
-    private void ConstantLong(long value)
-    {
-        if (value is < int.MinValue or > int.MaxValue)
-        {
-            _il.Emit(OpCodes.Ldc_I8, value);
-            return;
-        }
-        Constant((int)value);
-        _il.Emit(OpCodes.Conv_I8);
-    }
-
     /// <summary>Pushes the warp's state, which comes second: a delegate of a static method with a first argument of its own needs no thunk that moves the others.</summary>
     private void PushWarp() => _il.Emit(OpCodes.Ldarg_1);
 
@@ -394,7 +385,7 @@ internal sealed partial class Emitter
             return;
         }
         PushWarp();
-        Constant((int)Marshal.OffsetOf<WarpState>(field));
+        Constant(WarpState.OffsetOf(field));
         _il.Emit(OpCodes.Add);
         _il.Emit(load);
     }
@@ -403,14 +394,13 @@ internal sealed partial class Emitter
     private void PushPointer(string field, int offset)
     {
         State(field, OpCodes.Ldind_I);
-        Constant(offset);
-        _il.Emit(OpCodes.Add);
+        AddOffset(offset);
     }
 
     private void StoreState(string field, Action push)
     {
         PushWarp();
-        Constant((int)Marshal.OffsetOf<WarpState>(field));
+        Constant(WarpState.OffsetOf(field));
         _il.Emit(OpCodes.Add);
         push();
         _il.Emit(OpCodes.Stind_I4);

@@ -1,3 +1,4 @@
+using System.Reflection;
 using System.Reflection.Emit;
 
 namespace ClipCuda.Ptx.Compiler;
@@ -87,7 +88,7 @@ internal sealed partial class Emitter
             PushScalarLoad(operation, 0, want);
             return;
         }
-        var native = Natives.Get(operation.Opcode);
+        var native = operation.Native;
         int web = operation.Destinations[0];
         if (native.Kind == Native.Parameter)
         {
@@ -182,7 +183,7 @@ internal sealed partial class Emitter
     /// <summary>Pushes a uniform predicate as a mask of floats; a comparison used only here goes without the detour over an integer.</summary>
     private void PushSmallMask(Source source)
     {
-        if (source.IsWeb && _inlining.Of(source.Web) is { Kind: OperationKind.Pure } inner && Natives.Get(inner.Opcode) is { Kind: Native.Compare, In: Number.F32, Combine: Native.Move } native)
+        if (source.IsWeb && _inlining.Of(source.Web) is { Kind: OperationKind.Pure } inner && inner.Native is { Kind: Native.Compare, In: Number.F32, Combine: Native.Move } native)
         {
             PushFloats(inner, Small, (s, type) => PushScalar(inner.Sources[s], type));
             return;
@@ -193,7 +194,10 @@ internal sealed partial class Emitter
         Cast(Small, typeof(int), typeof(float));
     }
 
-    private void CallScalar(string name) => _il.Emit(OpCodes.Call, typeof(ScalarCode).GetMethod(name)!);
+    private static readonly Dictionary<string, MethodInfo> ScalarMethods =
+        typeof(ScalarCode).GetMethods(BindingFlags.Public | BindingFlags.Static).ToDictionary(method => method.Name, StringComparer.Ordinal);
+
+    private void CallScalar(string name) => _il.Emit(OpCodes.Call, ScalarMethods[name]);
 
     private void PushIntegers(Operation operation, NativeOperation native)
     {
@@ -334,7 +338,7 @@ internal sealed partial class Emitter
             PushContiguous(operation, want, part);
             return;
         }
-        var native = Natives.Get(operation.Opcode);
+        var native = operation.Native;
         var result = _analysis.ResultOf(operation);
         int web = operation.Destinations[0];
         if (result.IsScalar)

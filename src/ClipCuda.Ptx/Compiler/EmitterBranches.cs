@@ -66,7 +66,7 @@ internal sealed partial class Emitter
     /// </summary>
     private bool TestAsScalars(int condition, Label all, Label none)
     {
-        if (_inlining.Of(condition) is not { Kind: OperationKind.Pure } compare || Natives.Get(compare.Opcode) is not { Kind: Native.Compare, Combine: Native.Move } native) return false;
+        if (_inlining.Of(condition) is not { Kind: OperationKind.Pure } compare || compare.Native is not { Kind: Native.Compare, Combine: Native.Move } native) return false;
         if (native.In is not (Number.S32 or Number.U32 or Number.S64 or Number.U64)) return false;
         int index = _analysis.ClassOf(compare.Sources[0]).IsAffine ? 0 : 1;
         if (_analysis.ClassOf(compare.Sources[index]) is not { IsAffine: true, Step: var step } || !_analysis.IsUniform(compare.Sources[1 - index]) || Math.Abs(step) >= 1 << 20) return false;
@@ -154,7 +154,7 @@ internal sealed partial class Emitter
             _il.Emit(OpCodes.Not);
             _il.Emit(OpCodes.And);
         });
-        Dispatch(b, _graph.InOrder(b, _analysis.Waiting[b].Items().Concat([block.Target, block.Next])), lastIsCertain: true);
+        Dispatch(b, _graph.InOrder(b, _analysis.Waiting[b], block.Target, block.Next), lastIsCertain: true);
     }
 
     private void AddToWaiting(int block, Action push)
@@ -167,7 +167,7 @@ internal sealed partial class Emitter
 
     private void Goto(int b, int target)
     {
-        var order = _graph.InOrder(b, _analysis.Waiting[b].Items().Append(target));
+        var order = _graph.InOrder(b, _analysis.Waiting[b], target);
         if (order[0] != target)
         {
             AddToWaiting(target, () => PushCurrent(b));

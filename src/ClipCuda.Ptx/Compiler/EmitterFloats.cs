@@ -9,7 +9,7 @@ internal sealed partial class Emitter
     /// <param name="push">Pushes source s as a vector of the width of <paramref name="isa"/>.</param>
     private void PushFloats(Operation operation, VectorIsa isa, Action<int, ValueType> push)
     {
-        var (native, type) = (Natives.Get(operation.Opcode), typeof(float));
+        var (native, type) = (operation.Native, typeof(float));
         switch (native.Kind)
         {
             case Native.Compare:

@@ -11,7 +11,7 @@ internal sealed partial class Emitter
     /// </summary>
     private void WriteReduction(Operation operation, int shuffled, int period)
     {
-        var native = Natives.Get(operation.Opcode);
+        var native = operation.Native;
         int web = operation.Destinations[0], value = operation.Sources[1 - shuffled].Web;
         var type = _webs.Types[web];
         int parts = Math.Max(1, period / _isa.Lanes);

@@ -21,8 +21,16 @@ internal sealed partial class Emitter
     /// them. Where a method is too long nevertheless, to where any loop is left.
     /// </summary>
     private bool EndsMethod(int from, int to) =>
-        !_graph.IsBackEdge(from, to) && !_analysis.IsPartial(from) && (!_analysis.IsDivergent(from) || _analysis.IsSpeculative(from))
-        && _graph.Loops.Exists(l => !l.Blocks.Contains(to) && _graph.Predecessors[to].Exists(l.Blocks.Contains) && (_brief || l.Blocks.Any(b => _blocks[b].End == BlockEnd.Barrier)));
+        FollowsLoopThatEnds(to) && !_graph.IsBackEdge(from, to) && !_analysis.IsPartial(from) && (!_analysis.IsDivergent(from) || _analysis.IsSpeculative(from));
+
+    private readonly Dictionary<int, bool> _followsLoop = [];
+
+    private bool FollowsLoopThatEnds(int block)
+    {
+        if (_followsLoop.TryGetValue(block, out bool known)) return known;
+        return _followsLoop[block] = _graph.Loops.Exists(l =>
+            !l.Blocks.Contains(block) && _graph.Predecessors[block].Exists(l.Blocks.Contains) && (_brief || l.Blocks.Any(b => _blocks[b].End == BlockEnd.Barrier)));
+    }
 
     /// <summary>Goes from a block (−1: the method's start) to another.</summary>
     private void Jump(int from, int to)

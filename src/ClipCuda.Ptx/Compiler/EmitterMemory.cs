@@ -35,12 +35,24 @@ internal sealed partial class Emitter
         {
             PushScalar(source, ValueType.Bits64);
         }
-        if (offset != 0)
-        {
-            ConstantLong(offset);
-            _il.Emit(OpCodes.Add);
-        }
         _il.Emit(OpCodes.Conv_I);
+        AddOffset(offset);
+    }
+
+    /// <summary>Moves the pointer on the stack.</summary>
+    private void AddOffset(long offset)
+    {
+        if (offset == 0) return;
+        if (offset is < int.MinValue or > int.MaxValue)
+        {
+            _il.Emit(OpCodes.Ldc_I8, offset);
+            _il.Emit(OpCodes.Conv_I);
+        }
+        else
+        {
+            Constant((int)offset);
+        }
+        _il.Emit(OpCodes.Add);
     }
 
     /// <summary>Reads memory of a type at the address on the stack: an int, or a long for a wide register.</summary>
@@ -207,9 +219,7 @@ internal sealed partial class Emitter
             {
                 bool wide = IsWide(_webs.Types[operation.Destinations[e]]);
                 PushScratch(ScratchValues * (e + 1), lane, wide);
-                _il.Emit(OpCodes.Ldloc, address);
-                Constant(e * bytes);
-                _il.Emit(OpCodes.Add);
+                PushOffset(address, e * bytes);
                 LoadElement(operation.Type, wide);
                 _il.Emit(wide ? OpCodes.Stind_I8 : OpCodes.Stind_I4);
             }
@@ -359,9 +369,7 @@ internal sealed partial class Emitter
             for (int s = 1; s < operation.Sources.Length; s++)
             {
                 bool wide = IsWide(TypeOfStored(operation, s));
-                _il.Emit(OpCodes.Ldloc, address);
-                Constant((s - 1) * bytes);
-                _il.Emit(OpCodes.Add);
+                PushOffset(address, (s - 1) * bytes);
                 PushScratch(ScratchValues * s, lane, wide);
                 _il.Emit(wide ? OpCodes.Ldind_I8 : OpCodes.Ldind_I4);
                 StoreElement(operation.Type, wide);

@@ -70,8 +70,12 @@ internal sealed partial class Emitter
     }
 
     /// <summary>The longest chain of arithmetic that is inlined into an operation, itself included.</summary>
-    private int StepsOf(Operation operation) =>
-        (operation.Kind == OperationKind.Pure ? 1 : 0) + InnerOf(operation).Select(StepsOf).DefaultIfEmpty(0).Max();
+    private int StepsOf(Operation operation)
+    {
+        int most = 0;
+        foreach (var inner in InnerOf(operation)) most = Math.Max(most, StepsOf(inner));
+        return most + (operation.Kind == OperationKind.Pure ? 1 : 0);
+    }
 
     /// <summary>What is inlined into an operation: arithmetic whose results fill as many vectors as there are parts.</summary>
     private IEnumerable<Operation> InnerOf(Operation operation)

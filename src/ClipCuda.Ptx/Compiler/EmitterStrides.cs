@@ -150,8 +150,6 @@ internal sealed partial class Emitter
     private void PushOffset(LocalBuilder pointer, long offset)
     {
         _il.Emit(OpCodes.Ldloc, pointer);
-        ConstantLong(offset);
-        _il.Emit(OpCodes.Conv_I);
-        _il.Emit(OpCodes.Add);
+        AddOffset(offset);
     }
 }

@@ -283,11 +283,7 @@ internal sealed partial class Emitter
     /// <summary>From the pointer on the stack, which is one of the warp's own, plus an offset.</summary>
     private void LoadVectorAt(int offset, Type element)
     {
-        if (offset != 0)
-        {
-            Constant(offset);
-            _il.Emit(OpCodes.Add);
-        }
+        AddOffset(offset);
         _il.Emit(OpCodes.Ldobj, _isa.Vector(element));
     }
 
@@ -297,7 +293,7 @@ internal sealed partial class Emitter
     /// <summary>Pushes which lanes hold a predicate, as 32 bits.</summary>
     private void PushBits(int web)
     {
-        if (_inlining.Of(web) is { Kind: OperationKind.Pure } inner && Natives.Get(inner.Opcode) is { Kind: Native.Compare, In: Number.S64 or Number.U64, Combine: Native.Move } native)
+        if (_inlining.Of(web) is { Kind: OperationKind.Pure } inner && inner.Native is { Kind: Native.Compare, In: Number.S64 or Number.U64, Combine: Native.Move } native)
         {
             // Bits straight from the 64-bit comparison, without narrowing its mask.
             Gather(ValueType.Bits64, p => PushIntegerCompare(inner, native, p));

@@ -16,18 +16,20 @@ internal readonly record struct FloatRange(double Low, double High, bool MayBeNa
     private bool IsFinite => !MayBeNaN && Low >= -Finite && High <= Finite;
 
     /// <summary>The range of what an operation computes.</summary>
-    /// <param name="known">Those found before, of the same kernel: what many results depend on is looked at once.</param>
-    public static FloatRange Of(Operation? operation, Dictionary<Operation, FloatRange> known, int depth = 0)
+    /// <param name="known">Those found before, by the operation's number: what many results depend on is looked at once.</param>
+    public static FloatRange Of(Operation? operation, FloatRange?[] known, int depth = 0)
     {
         if (operation is not { Kind: OperationKind.Pure } || depth > DeepestChain) return Anything;
-        if (known.TryGetValue(operation, out var range)) return range;
-        known.Add(operation, Anything); // what a loop that leads back here finds
-        return known[operation] = Compute(operation, known, depth);
+        if (known[operation.Number] is { } range) return range;
+        known[operation.Number] = Anything; // what a loop that leads back here finds
+        range = Compute(operation, known, depth);
+        known[operation.Number] = range;
+        return range;
     }
 
-    private static FloatRange Compute(Operation operation, Dictionary<Operation, FloatRange> known, int depth)
+    private static FloatRange Compute(Operation operation, FloatRange?[] known, int depth)
     {
-        var native = Natives.Get(operation.Opcode);
+        var native = operation.Native;
         if (native.Kind == Native.IntegerToFloat) return new(int.MinValue, uint.MaxValue, MayBeNaN: false);
         if (native.Flush || (native.In != Number.F32 && !native.Copies)) return Anything;
         switch (native.Kind)

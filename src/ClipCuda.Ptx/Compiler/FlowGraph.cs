@@ -1,53 +1,4 @@
-using System.Numerics;
-
 namespace ClipCuda.Ptx.Compiler;
-
-/// <summary>A set of small numbers, as bits.</summary>
-internal sealed class BitSet(int size)
-{
-    private readonly ulong[] _words = new ulong[(size + 63) / 64];
-
-    public bool this[int i] => (_words[i >> 6] >> i & 1) != 0;
-
-    public bool IsEmpty => Array.TrueForAll(_words, w => w == 0);
-
-    public bool Add(int i)
-    {
-        ulong before = _words[i >> 6];
-        _words[i >> 6] |= 1UL << i;
-        return before != _words[i >> 6];
-    }
-
-    public void Remove(int i) => _words[i >> 6] &= ~(1UL << i);
-
-    /// <summary>Adds all of another; whether that changed anything.</summary>
-    public bool UnionWith(BitSet other)
-    {
-        bool changed = false;
-        for (int w = 0; w < _words.Length; w++)
-        {
-            ulong next = _words[w] | other._words[w];
-            changed |= next != _words[w];
-            _words[w] = next;
-        }
-        return changed;
-    }
-
-    public void ExceptWith(BitSet other)
-    {
-        for (int w = 0; w < _words.Length; w++) _words[w] &= ~other._words[w];
-    }
-
-    public void CopyFrom(BitSet other) => other._words.CopyTo(_words, 0);
-
-    public IEnumerable<int> Items()
-    {
-        for (int w = 0; w < _words.Length; w++)
-        {
-            for (ulong left = _words[w]; left != 0; left &= left - 1) yield return w * 64 + BitOperations.TrailingZeroCount(left);
-        }
-    }
-}
 
 /// <summary>
 /// The shape of a kernel's blocks: predecessors, dominators and post-dominators, natural loops, and an
@@ -112,18 +63,27 @@ internal sealed class FlowGraph
     }
 
     /// <summary>Blocks where lanes wait, in the order in which they are to run after <paramref name="from"/>: inner loops before outer ones, forward before back.</summary>
-    public List<int> InOrder(int from, IEnumerable<int> waiting)
+    public List<int> InOrder(int from, BitSet waiting, params ReadOnlySpan<int> others)
     {
-        var left = waiting.ToHashSet();
-        var result = new List<int>();
+        var left = new List<int>();
+        foreach (int b in waiting) left.Add(b);
+        foreach (int b in others) if (!left.Contains(b)) left.Add(b);
+        if (left.Count < 2) return left;
+        left.Sort((a, b) => Position[a].CompareTo(Position[b]));
+        var result = new List<int>(left.Count);
         for (var loop = LoopOf[from]; loop is not null; loop = loop.Parent)
         {
-            result.AddRange(left.Where(b => loop.Blocks.Contains(b) && Position[b] > Position[from]).OrderBy(b => Position[b]));
-            left.ExceptWith(result);
-            if (left.Remove(loop.Header)) result.Add(loop.Header);
+            Take(b => loop.Blocks.Contains(b) && Position[b] > Position[from]);
+            Take(b => b == loop.Header);
         }
-        result.AddRange(left.OrderBy(b => Position[b]));
+        result.AddRange(left);
         return result;
+
+        void Take(Predicate<int> which)
+        {
+            result.AddRange(left.FindAll(which));
+            left.RemoveAll(which);
+        }
     }
 
     private bool Dominates(int a, int b)

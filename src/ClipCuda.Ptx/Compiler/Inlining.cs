@@ -41,9 +41,10 @@ internal sealed class Inlining
     {
         var operations = block.Operations;
         var trees = new Dictionary<int, Tree>();
+        var leaves = new List<int>();
         for (int i = 0; i <= operations.Count; i++)
         {
-            var leaves = new HashSet<int>();
+            leaves.Clear();
             bool loads = false;
             int depth = 0;
             if (i < operations.Count)
@@ -64,7 +65,7 @@ internal sealed class Inlining
                     if (!at.Sources[s].IsWeb || s == skip) continue;
                     Take(at.Sources[s].Web, i, accepts, scalar || (at.Kind != OperationKind.Pure && s == 0));
                 }
-                if (IsCandidate(at, webs, analysis) && depth < DeepestTree) trees[at.Destinations[0]] = new Tree(i, at, leaves, loads || at.ReadsMemory, depth + 1);
+                if (IsCandidate(at, webs, analysis) && depth < DeepestTree) trees[at.Destinations[0]] = new Tree(i, at, [.. leaves], loads || at.ReadsMemory, depth + 1);
             }
             else if (block.End == BlockEnd.Branch && block.Condition >= 0)
             {
@@ -77,12 +78,12 @@ internal sealed class Inlining
                 {
                     _inlined[web] = tree.Operation;
                     tree.Taken++;
-                    leaves.UnionWith(tree.Leaves);
+                    foreach (int leaf in tree.Leaves) AddLeaf(leaf);
                     loads |= tree.Loads;
                     depth = Math.Max(depth, tree.Depth);
                     return;
                 }
-                leaves.Add(web);
+                AddLeaf(web);
             }
         }
 
@@ -98,9 +99,22 @@ internal sealed class Inlining
         bool HoldsUp(Tree tree, int use, int web) =>
             use - tree.At > Near && use < operations.Count && NativeOf(tree.Operation) == Native.Fused
             && ((NativeOf(operations[use]) == Native.Fused && operations[use].Sources[2] == new Source(web)) || NativeOf(operations[use]) == Native.Move)
-            && tree.Leaves.Count(leaf => !analysis.Classes[leaf].IsScalar && !IsRead(leaf, block, use, webs)) > 1;
+            && LastReads(tree, use) > 1;
 
-        static Native? NativeOf(Operation operation) => operation.Kind == OperationKind.Pure ? Natives.Get(operation.Opcode).Kind : null;
+        // Vectors that nobody needs from there on.
+        int LastReads(Tree tree, int use)
+        {
+            int count = 0;
+            foreach (int leaf in tree.Leaves) if (!analysis.Classes[leaf].IsScalar && !IsRead(leaf, block, use, webs)) count++;
+            return count;
+        }
+
+        void AddLeaf(int leaf)
+        {
+            if (!leaves.Contains(leaf)) leaves.Add(leaf);
+        }
+
+        static Native? NativeOf(Operation operation) => operation.Kind == OperationKind.Pure ? operation.Native.Kind : null;
 
         bool Fits(Tree tree, int use)
         {
@@ -118,7 +132,7 @@ internal sealed class Inlining
     {
         for (int k = from; k < block.Operations.Count; k++)
         {
-            if (block.Operations[k].Sources.Contains(new Source(web))) return true;
+            foreach (var source in block.Operations[k].Sources) if (source.Web == web) return true;
             if (block.Operations[k].Destinations.Contains(web)) return false;
         }
         return webs.LiveOut[block.Index][web];
@@ -138,9 +152,9 @@ internal sealed class Inlining
 
     /// <summary>A varying value costs as much wherever it is computed; a scalar that vectors use would be computed for each of them.</summary>
     private static bool IsCheap(Operation at, Analysis analysis) =>
-        !analysis.ResultOf(at).IsScalar || at.Kind == OperationKind.Load || (at.Kind == OperationKind.Pure && Natives.Get(at.Opcode).Kind is Native.Move or Native.Parameter && at.Sources.All(s => s.IsConstant));
+        !analysis.ResultOf(at).IsScalar || at.Kind == OperationKind.Load || (at.Kind == OperationKind.Pure && at.Native.Kind is Native.Move or Native.Parameter && at.Sources.All(s => s.IsConstant));
 
-    private sealed record Tree(int At, Operation Operation, HashSet<int> Leaves, bool Loads, int Depth)
+    private sealed record Tree(int At, Operation Operation, int[] Leaves, bool Loads, int Depth)
     {
         /// <summary>Uses that compute it where they are.</summary>
         public int Taken { get; set; }
@@ -193,7 +207,7 @@ internal static class VectorForm
     public static bool Exists(Operation operation, Analysis analysis)
     {
         if (analysis.ResultOf(operation).IsScalar) return true;
-        var native = Natives.Get(operation.Opcode);
+        var native = operation.Native;
         return native.Kind switch
         {
             Native.Divide or Native.Remainder => native.In is Number.F32 or Number.S32 or Number.U32,

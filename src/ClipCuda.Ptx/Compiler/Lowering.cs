@@ -132,7 +132,7 @@ internal sealed class Lowering
 
     private void LowerOperation(BasicBlock block, PtxInstruction at, int index)
     {
-        string[] parts = at.Opcode.Split('.');
+        string[] parts = at.OpcodeParts;
         bool lowered = parts[0] switch
         {
             "ld" or "ldu" => LowerLoad(block, at, index, parts),
@@ -224,16 +224,22 @@ internal sealed class Lowering
         return true;
     }
 
-    private Operation FallbackOf(PtxInstruction at, int index, string type) => new()
+    private static Operation FallbackOf(PtxInstruction at, int index, string type)
     {
-        Kind = OperationKind.Fallback,
-        Opcode = at.Opcode,
-        Type = type,
-        Destinations = [.. Decoder.Writes(at)],
-        // The guard, which comes first, has become a branch; it may be an operand as well.
-        Sources = [.. Decoder.Reads(at).Skip(at.Guard >= 0 ? 1 : 0).Distinct().Select(r => new Source(r))],
-        Origin = index,
-    };
+        List<int> reads = [], writes = [];
+        Decoder.AddReads(at, reads);
+        Decoder.AddWrites(at, writes);
+        return new()
+        {
+            Kind = OperationKind.Fallback,
+            Opcode = at.Opcode,
+            Type = type,
+            Destinations = [.. writes],
+            // The guard, which comes first, has become a branch; it may be an operand as well.
+            Sources = [.. reads.Skip(at.Guard >= 0 ? 1 : 0).Distinct().Select(r => new Source(r))],
+            Origin = index,
+        };
+    }
 
     private static bool TrySpace(string[] parts, out MemorySpace space)
     {

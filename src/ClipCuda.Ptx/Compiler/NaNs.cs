@@ -10,18 +10,17 @@ internal sealed class NaNs
 {
     private readonly bool[] _raw, _mustBePutRight, _quiet;
     private readonly Webs _webs;
-    private readonly Dictionary<int, List<(Operation User, int Source)>> _users = [];
+    private readonly List<(Operation User, int Source)>?[] _users;
 
     public NaNs(List<BasicBlock> blocks, FlowGraph graph, Webs webs)
     {
         _webs = webs;
-        foreach (var operation in graph.Order.SelectMany(b => blocks[b].Operations))
+        _users = new List<(Operation, int)>?[webs.Count];
+        foreach (int b in graph.Order)
         {
-            for (int s = 0; s < operation.Sources.Length; s++)
+            foreach (var operation in blocks[b].Operations)
             {
-                if (!operation.Sources[s].IsWeb) continue;
-                if (!_users.TryGetValue(operation.Sources[s].Web, out var users)) _users.Add(operation.Sources[s].Web, users = []);
-                users.Add((operation, s));
+                for (int s = 0; s < operation.Sources.Length; s++) if (operation.Sources[s].IsWeb) (_users[operation.Sources[s].Web] ??= []).Add((operation, s));
             }
         }
         // Made by arithmetic, or copied from such: putting its NaNs right never changes a NaN that a program put there itself.
@@ -45,8 +44,9 @@ internal sealed class NaNs
             }
         }
         _mustBePutRight = new bool[webs.Count];
-        var ranges = new Dictionary<Operation, FloatRange>();
-        for (int w = 0; w < webs.Count; w++) _mustBePutRight[w] = !_raw[w] && webs.Definitions[w].Exists(d => FloatRange.Of(d, ranges).MayBeNaN);
+        var ranges = new FloatRange?[webs.Operations];
+        Predicate<Operation> mayBeNaN = d => FloatRange.Of(d, ranges).MayBeNaN;
+        for (int w = 0; w < webs.Count; w++) _mustBePutRight[w] = !_raw[w] && webs.Definitions[w].Exists(mayBeNaN);
     }
 
     /// <summary>Webs all of whose definitions have a property, which those that copy have if their sources do.</summary>
@@ -54,12 +54,13 @@ internal sealed class NaNs
     {
         var result = new bool[_webs.Count];
         for (int w = 0; w < result.Length; w++) result[w] = _webs.Types[w] is ValueType.Float or ValueType.Bits32 && _webs.Definitions[w].Count > 0;
+        Predicate<Operation> holdsNow = d => holds(d, result);
         for (bool changed = true; changed;)
         {
             changed = false;
             for (int w = 0; w < result.Length; w++)
             {
-                if (!result[w] || _webs.Definitions[w].TrueForAll(d => holds(d, result))) continue;
+                if (!result[w] || _webs.Definitions[w].TrueForAll(holdsNow)) continue;
                 result[w] = false;
                 changed = true;
             }
@@ -80,22 +81,21 @@ internal sealed class NaNs
     {
         if (operation.Kind == OperationKind.Shuffle) return made[operation.Sources[0].Web];
         if (operation.Kind != OperationKind.Pure) return false;
-        var native = Natives.Get(operation.Opcode);
+        var native = operation.Native;
         if (native.MakesNaN || native.Kind is Native.IntegerToFloat or Native.Saturate) return true;
         if (!native.Copies || native.In is Number.S64 or Number.U64 or Number.Predicate) return false;
-        return operation.Sources.Take(native.Kind == Native.Select ? 2 : 1)
-            .All(s => IsIn(made, s));
+        return IsIn(made, operation.Sources[0]) && (native.Kind != Native.Select || IsIn(made, operation.Sources[1]));
     }
 
     private static bool IsQuietWith(Operation operation, bool[] quiet)
     {
         if (operation.Kind != OperationKind.Pure) return MakesOrCopies(operation, quiet);
-        return Natives.Get(operation.Opcode).Kind switch
+        return operation.Native.Kind switch
         {
             // Of these two the processor only changes the sign.
             Native.Negate or Native.Absolute => IsIn(quiet, operation.Sources[0]),
             // And of two NaNs these give one as it is.
-            Native.Minimum or Native.Maximum => operation.Sources.Take(2).All(s => IsIn(quiet, s)) || operation.Sources.Take(2).Any(IsNumber),
+            Native.Minimum or Native.Maximum => (IsIn(quiet, operation.Sources[0]) && IsIn(quiet, operation.Sources[1])) || IsNumber(operation.Sources[0]) || IsNumber(operation.Sources[1]),
             _ => MakesOrCopies(operation, quiet),
         };
     }
@@ -114,7 +114,7 @@ internal sealed class NaNs
             case OperationKind.Shuffle:
                 return _raw[operation.Destinations[0]];
             case OperationKind.Pure:
-                var native = Natives.Get(operation.Opcode);
+                var native = operation.Native;
                 if (native.Copies && native.In is not Number.Predicate) return source == 2 || _raw[operation.Destinations[0]] || OnlyScalesNaN(operation, operation.Destinations[0]);
                 return native.In == Number.F32 || (native.Kind == Native.ShiftLeft && source == 0 && OnlyScalesNaN(operation, operation.Destinations[0]));
             default:
@@ -129,17 +129,17 @@ internal sealed class NaNs
     private bool OnlyScalesNaN(Operation shift, int web)
     {
         if (shift.Reaching[0] is not { } root || root.Block != shift.Block || _webs.Definitions[web].Count != 1) return false;
-        while (root.Kind == OperationKind.Pure && Natives.Get(root.Opcode).Kind is Native.Move or Native.ShiftLeft)
+        while (root.Kind == OperationKind.Pure && root.Native.Kind is Native.Move or Native.ShiftLeft)
         {
             if (root.Reaching[0] is not { } from || from.Block != shift.Block) return false;
             root = from;
         }
         return Reaches(web);
 
-        bool Reaches(int from) => _users.TryGetValue(from, out var users) && users.TrueForAll(use =>
+        bool Reaches(int from) => _users[from] is { } users && users.TrueForAll(use =>
         {
             if (use.User.Kind != OperationKind.Pure || use.User.Block != shift.Block || use.User.Origin < root.Origin || use.User.Reaching[use.Source] is null) return false;
-            var native = Natives.Get(use.User.Opcode);
+            var native = use.User.Native;
             return native switch
             {
                 { Kind: Native.Multiply, In: Number.F32 } => IsNaNWith(use.User.Reaching[1 - use.Source], root, []),
@@ -155,7 +155,7 @@ internal sealed class NaNs
     {
         if (operation == root) return true;
         if (operation is not { Kind: OperationKind.Pure } || operation.Block != root.Block || operation.Origin < root.Origin || !seen.Add(operation)) return false;
-        var native = Natives.Get(operation.Opcode);
+        var native = operation.Native;
         return native is { In: Number.F32, Kind: Native.Move or Native.Add or Native.Subtract or Native.Multiply or Native.Fused or Native.Negate }
             && operation.Reaching.Any(source => IsNaNWith(source, root, seen));
     }

@@ -53,6 +53,9 @@ internal sealed class Operation
     /// <summary>The PTX opcode; <c>param</c> for parameters, whose byte offset is <see cref="Offset"/>.</summary>
     public required string Opcode { get; init; }
 
+    /// <summary>What a pure operation computes.</summary>
+    public NativeOperation Native => field ??= Natives.Get(Opcode);
+
     /// <summary>The type at the end of the opcode, such as <c>f32</c>; for memory what memory holds.</summary>
     public required string Type { get; init; }
 
@@ -75,6 +78,9 @@ internal sealed class Operation
     public int[] DestinationRegisters { get; set; } = [];
 
     public int Block { get; set; }
+
+    /// <summary>Counts the operations of reachable blocks; see <see cref="Webs.Operations"/>.</summary>
+    public int Number { get; set; }
 
     /// <summary>For each source the one definition that reaches it; null if it is none or several.</summary>
     public Operation?[] Reaching { get; set; } = [];

@@ -20,6 +20,7 @@ internal sealed class VectorIsa
     /// <summary>Finding a method by reflection takes longer than all else that is done for an instruction.</summary>
     private readonly ConcurrentDictionary<(string Name, Type Element, int Parameters), MethodInfo> _methods = [];
     private readonly ConcurrentDictionary<(Type From, Type To), MethodInfo> _casts = [];
+    private readonly ConcurrentDictionary<Type, Type> _vectors = [];
 
     private VectorIsa(int bits)
     {
@@ -47,7 +48,7 @@ internal sealed class VectorIsa
 
     public static VectorIsa Of(int bits) => ByBits[bits];
 
-    public Type Vector(Type element) => _open.MakeGenericType(element);
+    public Type Vector(Type element) => _vectors.GetOrAdd(element, static (key, isa) => isa._open.MakeGenericType(key), this);
 
     /// <summary>A method whose vectors all have elements of this type, by its number of parameters.</summary>
     public MethodInfo Method(string name, Type element, int parameters) =>
@@ -58,8 +59,11 @@ internal sealed class VectorIsa
         _casts.GetOrAdd((from, to), static (key, isa) => isa._static.GetMethods().First(m => m.Name == "As" && m.GetGenericArguments().Length == 2).MakeGenericMethod(key.From, key.To), this);
 
     /// <summary>Makes a vector of elements given one by one.</summary>
-    public MethodInfo CreateOfElements(Type element) =>
-        _static.GetMethod("Create", [.. Enumerable.Repeat(element, Bytes / (element == typeof(long) || element == typeof(double) ? 8 : 4))])!;
+    public MethodInfo CreateOfElements(Type element)
+    {
+        int elements = Bytes / (element == typeof(long) || element == typeof(double) ? 8 : 4);
+        return _methods.GetOrAdd(("Create", element, elements), static (key, isa) => isa._static.GetMethod("Create", [.. Enumerable.Repeat(key.Element, key.Parameters)])!, this);
+    }
 
     public MethodInfo MaskLoad(Type element) => Masked("MaskLoad", element, Bits == 512 ? 3 : 2);
 
@@ -73,7 +77,8 @@ internal sealed class VectorIsa
     /// </summary>
     public MethodInfo? Range =>
         !(Bits == 512 ? Avx512DQ.IsSupported : Avx512DQ.VL.IsSupported) ? null
-        : (Bits == 512 ? typeof(Avx512DQ) : typeof(Avx512DQ.VL)).GetMethod("Range", [Vector(typeof(float)), Vector(typeof(float)), typeof(byte)]);
+        : _methods.GetOrAdd(("Range", typeof(float), 3), static (_, isa) =>
+            (isa.Bits == 512 ? typeof(Avx512DQ) : typeof(Avx512DQ.VL)).GetMethod("Range", [isa.Vector(typeof(float)), isa.Vector(typeof(float)), typeof(byte)])!, this);
 
     /// <summary>
     /// Makes 32-bit lanes of neighbouring bytes or 16-bit numbers: at a pointer, or of 512 bits of the vector that holds them. Null where the processor
@@ -105,8 +110,11 @@ internal sealed class VectorIsa
     /// <summary>Of each 128 bits of two vectors, the lower or the upper halves' elements by turns.</summary>
     public MethodInfo Interleave(Type element, bool high)
     {
-        var type = Bits switch { 512 => typeof(Avx512F), 256 => typeof(Avx), _ => element == typeof(float) ? typeof(Sse) : typeof(Sse2) };
-        return type.GetMethod(high ? "UnpackHigh" : "UnpackLow", [Vector(element), Vector(element)])!;
+        return _methods.GetOrAdd((high ? "UnpackHigh" : "UnpackLow", element, 2), static (key, isa) =>
+        {
+            var type = isa.Bits switch { 512 => typeof(Avx512F), 256 => typeof(Avx), _ => key.Element == typeof(float) ? typeof(Sse) : typeof(Sse2) };
+            return type.GetMethod(key.Name, [isa.Vector(key.Element), isa.Vector(key.Element)])!;
+        }, this);
     }
 
     /// <summary>Makes of the vector of floats on the stack its k-th 128 bits.</summary>
@@ -122,6 +130,27 @@ internal sealed class VectorIsa
         for (int bits = Bits; bits > 128; bits /= 2) il.Emit(OpCodes.Call, Of(bits).Method("GetLower", typeof(float), 1));
     }
 
+    /// <summary>
+    /// The operator that a method is another name of. For the JIT only the operator is intrinsic; the method is a call to inline, which takes it longer than
+    /// all else about the instruction, and some of the locals that it can follow.
+    /// </summary>
+    private static string? Operator(string method) => method switch
+    {
+        "Add" => "op_Addition",
+        "Subtract" => "op_Subtraction",
+        "Multiply" => "op_Multiply",
+        "Divide" => "op_Division",
+        "Negate" => "op_UnaryNegation",
+        "BitwiseAnd" => "op_BitwiseAnd",
+        "BitwiseOr" => "op_BitwiseOr",
+        "Xor" => "op_ExclusiveOr",
+        "OnesComplement" => "op_OnesComplement",
+        "ShiftLeft" => "op_LeftShift",
+        "ShiftRightArithmetic" => "op_RightShift",
+        "ShiftRightLogical" => "op_UnsignedRightShift",
+        _ => null,
+    };
+
     private MethodInfo Masked(string name, Type element, int parameters) =>
         _methods.GetOrAdd((name, element, parameters), static (key, isa) => FindMasked(isa.Bits, key.Name, key.Element, isa.Vector(key.Element), key.Parameters), this);
 
@@ -134,6 +163,11 @@ internal sealed class VectorIsa
 
     private static MethodInfo Find(Type type, string name, Type element, Type vector, int count)
     {
+        if (Operator(name) is { } symbol)
+        {
+            var second = name.StartsWith("Shift", StringComparison.Ordinal) ? typeof(int) : vector;
+            return vector.GetMethod(symbol, count == 1 ? [vector] : [vector, second])!;
+        }
         foreach (var candidate in type.GetMethods().Where(m => m.Name == name && m.GetParameters().Length == count).OrderBy(m => m.IsGenericMethodDefinition))
         {
             var method = candidate;

@@ -1,3 +1,4 @@
+using System.Reflection;
 using System.Runtime.InteropServices;
 
 namespace ClipCuda.Ptx.Compiler;
@@ -59,6 +60,12 @@ internal unsafe struct WarpState
     public int NctaidX;
     public int NctaidY;
     public int NctaidZ;
+
+    private static readonly Dictionary<string, int> Offsets =
+        typeof(WarpState).GetFields(BindingFlags.Public | BindingFlags.Instance).ToDictionary(field => field.Name, field => (int)Marshal.OffsetOf<WarpState>(field.Name), StringComparer.Ordinal);
+
+    /// <summary>The bytes before a field.</summary>
+    public static int OffsetOf(string field) => Offsets[field];
 }
 
 /// <summary>Runs a warp up to a barrier, to its end or to where the version leaves off.</summary>

@@ -14,14 +14,15 @@ internal sealed class Webs
         _blocks = blocks;
         _graph = graph;
         var definitions = new List<(int Block, int Operation, int Index, int Register)>();
-        var ofRegister = Enumerable.Range(0, entry.Registers.Count).Select(_ => new List<int>()).ToArray();
+        List<int>[] ofRegister = [.. entry.Registers.Select(_ => new List<int>())];
         foreach (int b in graph.Order)
         {
             var operations = blocks[b].Operations;
             for (int i = 0; i < operations.Count; i++)
             {
                 operations[i].Block = b;
-                operations[i].SourceRegisters = [.. operations[i].Sources.Select(s => s.Web)];
+                operations[i].Number = Operations++;
+                operations[i].SourceRegisters = Array.ConvertAll(operations[i].Sources, s => s.Web);
                 operations[i].DestinationRegisters = [.. operations[i].Destinations];
                 for (int d = 0; d < operations[i].Destinations.Length; d++)
                 {
@@ -32,32 +33,38 @@ internal sealed class Webs
         }
         var parent = Enumerable.Range(0, definitions.Count).ToArray();
         var reaching = ReachingDefinitions(definitions, ofRegister);
-        var uses = new List<(Action<int> Rename, int Definition)>();
+        // Without an operation, it is the condition at the end of the block.
+        var uses = new List<(BasicBlock Block, Operation? Operation, int Source, int Definition)>();
+        // What defined each register last in the block that is looked at.
+        var (current, currentBlock) = (new int[entry.Registers.Count], new int[entry.Registers.Count]);
+        Array.Fill(currentBlock, -1);
         int definition = 0;
         bool single = true;
         foreach (int b in graph.Order)
         {
-            var current = new Dictionary<int, int>();
             foreach (var operation in blocks[b].Operations)
             {
                 operation.Reaching = new Operation?[operation.Sources.Length];
                 for (int s = 0; s < operation.Sources.Length; s++)
                 {
                     if (!operation.Sources[s].IsWeb) continue;
-                    var (at, index) = (operation, s);
-                    int found = Find(operation.Sources[s].Web, b, current);
-                    uses.Add((web => at.Sources[index] = web < 0 ? Source.Constant(0) : new Source(web), found));
+                    int found = Find(operation.Sources[s].Web, b);
+                    uses.Add((blocks[b], operation, s, found));
                     if (single && found >= 0) operation.Reaching[s] = blocks[definitions[found].Block].Operations[definitions[found].Operation];
                 }
-                foreach (int register in operation.Destinations) current[register] = definition++;
+                foreach (int register in operation.Destinations) (current[register], currentBlock[register]) = (definition++, b);
             }
-            if (blocks[b].End != BlockEnd.Branch) continue;
-            var block = blocks[b];
-            uses.Add((web => block.Condition = web, Find(block.Condition, b, current)));
+            if (blocks[b].End == BlockEnd.Branch) uses.Add((blocks[b], null, 0, Find(blocks[b].Condition, b)));
         }
-        var number = new Dictionary<int, int>();
+        var number = new int[definitions.Count];
+        Array.Fill(number, -1);
         var types = new List<ValueType>();
-        foreach (var (rename, use) in uses) rename(use < 0 ? -1 : WebOf(use));
+        foreach (var (block, operation, s, use) in uses)
+        {
+            int web = use < 0 ? -1 : WebOf(use);
+            if (operation is null) block.Condition = web;
+            else operation.Sources[s] = use < 0 ? Source.Constant(0) : new Source(web);
+        }
         for (int d = 0; d < definitions.Count; d++)
         {
             var (b, o, index, _) = definitions[d];
@@ -79,10 +86,10 @@ internal sealed class Webs
         (LiveIn, LiveOut) = Liveness();
 
         // The definition that reaches a use; those that reach it together are one web. −1 if none does.
-        int Find(int register, int block, Dictionary<int, int> current)
+        int Find(int register, int block)
         {
             single = true;
-            if (current.TryGetValue(register, out int local)) return local;
+            if (currentBlock[register] == block) return current[register];
             int first = -1;
             foreach (int d in ofRegister[register])
             {
@@ -109,8 +116,8 @@ internal sealed class Webs
         int WebOf(int d)
         {
             int root = Root(d);
-            if (number.TryGetValue(root, out int web)) return web;
-            number.Add(root, web = types.Count);
+            if (number[root] >= 0) return number[root];
+            int web = number[root] = types.Count;
             var register = entry.Registers[definitions[d].Register];
             types.Add(register.Bits == 1 ? ValueType.Predicate
                 : register.Bits == 64 ? register.IsFloat ? ValueType.Double : ValueType.Bits64
@@ -118,6 +125,9 @@ internal sealed class Webs
             return web;
         }
     }
+
+    /// <summary>The number of operations in reachable blocks.</summary>
+    public int Operations { get; }
 
     public ValueType[] Types { get; }
 
@@ -137,13 +147,16 @@ internal sealed class Webs
     /// <summary>A use that one move of an immediate reaches uses the immediate: clang keeps zeros in registers that later hold something else.</summary>
     private void UseConstants()
     {
-        foreach (var operation in _graph.Order.SelectMany(b => _blocks[b].Operations))
+        foreach (int b in _graph.Order)
         {
-            if (operation.Kind is OperationKind.Shuffle or OperationKind.Fallback) continue;
-            for (int s = 0; s < operation.Sources.Length; s++)
+            foreach (var operation in _blocks[b].Operations)
             {
-                if (operation.Reaching[s] is { Kind: OperationKind.Pure, Sources: [{ IsConstant: true } immediate] } move && Natives.Get(move.Opcode).Kind == Native.Move)
-                    operation.Sources[s] = immediate;
+                if (operation.Kind is OperationKind.Shuffle or OperationKind.Fallback) continue;
+                for (int s = 0; s < operation.Sources.Length; s++)
+                {
+                    if (operation.Reaching[s] is { Kind: OperationKind.Pure, Sources: [{ IsConstant: true } immediate] } move && move.Native.Kind == Native.Move)
+                        operation.Sources[s] = immediate;
+                }
             }
         }
     }

@@ -89,6 +89,7 @@ public sealed class PtxParserTests
     [TestCase(".entry k() { .reg .b32 %r0; mov.f32 %r0, 0f12; }", "m.ptx(4,42): '0f12' is not a number")]
     [TestCase(".entry k() { /* ret; }", "m.ptx(4,14): a comment without its end")]
     [TestCase(".address_size 32", "only 64-bit addresses are supported")]
+    [TestCase(".entry k() { ret; } .func f() { add.s32 %r1, %r2, %r3; }", "m.ptx(4,41): '%r1' is not declared")]
     public void What_is_no_ptx_is_refused_with_line_and_column(string text, string message) =>
         Assert.That(() => PtxModule.Parse(Head + text, "m.ptx"), Throws.TypeOf<PtxException>().With.Message.Contains(message));
 
@@ -111,5 +112,107 @@ public sealed class PtxParserTests
     {
         var entry = PtxModule.Parse(Head + ".entry k() { .reg .b32 %r<2>; .reg .b64 %rd<1>;\n" + instruction + " ret; }", "m.ptx").Entries[0];
         Assert.That(() => KernelProgram.Create(entry, checks: null), Throws.TypeOf<PtxException>().With.Message.Contains(message));
+    }
+
+    /// <summary>Braces of vectors and scopes, and some that are none: in strings and comments of both kinds.</summary>
+    private const string Braces = """
+        .entry first() {
+            .reg .b32 %r<3>; .reg .b64 %rd<1>; /* { and "
+            " again */ .pragma "}}"; // } and /* and "
+            { ld.global.v2.u32 {%r1, %r2}, [%rd0]; { ret; } }
+        }
+        .func f() { { ret; } }
+        .entry second() {
+            .reg .b32 %r0;
+            call f;
+            mov.u32 %r0, %r9;
+        }
+        .entry third() { .reg .b32 %r0; mov.u32 %r0, 1; }
+        """;
+
+    [Test]
+    public void A_body_is_read_on_demand_and_what_is_wrong_in_it_is_said_each_time_with_line_and_column()
+    {
+        var module = PtxModule.ParseOnDemand(Head + Braces, "m.ptx");
+        Assert.That(module.Entries.Select(entry => entry.Name), Is.EqualTo(new[] { "first", "second", "third" }));
+        for (int i = 0; i < 2; i++)
+            Assert.That(() => module.Entries[1].StaticSharedBytes, Throws.TypeOf<PtxException>().With.Message.EqualTo("m.ptx(13,18): '%r9' is not declared."));
+        Assert.That(module.Entries[0].Instructions.Select(i => (i.Opcode, i.Line, i.Column)), Is.EqualTo(new[] { ("ld.global.v2.u32", 7, 7), ("ret", 7, 46) }));
+        Assert.That(module.Entries[2].Instructions.Select(i => (i.Opcode, i.Line, i.Column)), Is.EqualTo(new[] { ("mov.u32", 15, 33) }));
+        Assert.That(() => PtxModule.Parse(Head + Braces, "m.ptx"), Throws.TypeOf<PtxException>().With.Message.EqualTo("m.ptx(13,18): '%r9' is not declared."));
+    }
+
+    [Test]
+    public void A_function_is_read_when_an_entry_that_calls_it_is()
+    {
+        var module = PtxModule.ParseOnDemand(Head + ".func f() { bra $nowhere; }\n.entry calls() { call f; ret; }\n.entry apart() { ret; }", "m.ptx");
+        Assert.That(module.Entries[1].Instructions, Has.Count.EqualTo(1));
+        Assert.That(() => module.Entries[0].HasAtomics, Throws.TypeOf<PtxException>().With.Message.EqualTo("m.ptx(4,17): '$nowhere' is not declared."));
+    }
+
+    /// <summary>PTX declares before it uses: what comes after a body is not seen in it, whenever it is read.</summary>
+    [TestCase(".global .b32 v;", "mov.u64 %rd0, v;", "m.ptx(5,15): 'v' is not declared.")]
+    [TestCase(".extern .shared .b8 v[];", "mov.u64 %rd0, v;", "m.ptx(5,15): 'v' is not declared.")]
+    [TestCase(".func v() { ret; }", "mov.u64 %rd0, v;", "m.ptx(5,15): 'v' is not declared.")]
+    public void A_body_sees_what_was_declared_before_it(string declaration, string use, string message)
+    {
+        string Text(string before, string after) => $"{Head}{before} .entry k() {{ .reg .b64 %rd0;\n{use} }} {after}";
+        Assert.That(PtxModule.ParseOnDemand(Text(declaration, ""), "m.ptx").Entries[0].Instructions, Has.Count.EqualTo(1));
+        Assert.That(() => PtxModule.ParseOnDemand(Text("", declaration), "m.ptx").Entries[0].Instructions, Throws.TypeOf<PtxException>().With.Message.EqualTo(message));
+    }
+
+    [Test]
+    public void Shared_variables_of_a_module_lie_before_those_of_the_entries_after_them()
+    {
+        const string Text = ".shared .align 4 .b8 a[12]; .entry k() { .shared .align 8 .b8 b[8]; ret; } .shared .b8 c[4]; .entry l() { ret; }";
+        var entries = PtxModule.ParseOnDemand(Head + Text, "m.ptx").Entries;
+        Assert.That(entries[0].SharedOffsets, Is.EquivalentTo(new Dictionary<string, int>(StringComparer.Ordinal) { ["a"] = 0, ["b"] = 16 }));
+        Assert.That((entries[0].StaticSharedBytes, entries[1].StaticSharedBytes), Is.EqualTo((24, 16)));
+    }
+
+    [TestCase(".entry k() { ret;", "m.ptx(4,18): the body of 'k' has no end.")]
+    [TestCase(".entry k() { { ret; }\n.entry l() { ret; }", "m.ptx(5,1): '.entry' is not supported in an entry", Description = "as well as one can tell where the brace is missing")]
+    [TestCase(".entry k() { .loc 1 2 3 {\nret; }", "m.ptx(5,7): the body of 'k' has no end.", Description = "a brace that the rest of its line hides")]
+    [TestCase(".func f() { ret; /* }", "m.ptx(4,18): a comment without its end.")]
+    [TestCase(".entry k() { .pragma \"}; }", "m.ptx(4,22): a string without its closing quote.")]
+    [TestCase(".entry k() / { }", "m.ptx(4,12): expected a name, found '/'.")]
+    public void A_body_without_an_end_is_an_error_at_once(string text, string message) =>
+        Assert.That(() => PtxModule.ParseOnDemand(Head + text, "m.ptx"), Throws.TypeOf<PtxException>().With.Message.StartsWith(message));
+
+    [Test]
+    public void Threads_that_ask_for_bodies_at_once_get_them_or_their_errors()
+    {
+        string text = Head + ".func f() { .reg .b32 %r0; mov.u32 %r0, 1; ret; }\n" + string.Concat(Enumerable.Range(0, 20).Select(i =>
+            $".entry k{10 + i}() {{ .reg .b32 %r0; call f; mov.u32 %r0, {(i % 2 == 0 ? "2" : "nothing")}; ret; }}\n"));
+        var entries = PtxModule.ParseOnDemand(text, "m.ptx").Entries;
+        const int threads = 4;
+        using var start = new Barrier(threads);
+        object[][] results = [.. Enumerable.Range(0, threads).Select(_ => Task.Factory.StartNew(
+            () =>
+            {
+                start.SignalAndWait();
+                return entries.Select(Ask).ToArray();
+            },
+            CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default)).ToArray().Select(task => task.Result)];
+        foreach (object[] result in results)
+        {
+            for (int i = 0; i < entries.Count; i++)
+            {
+                if (i % 2 == 0) Assert.That(result[i], Is.SameAs(results[0][i]).And.InstanceOf<List<PtxInstruction>>().With.Count.EqualTo(4));
+                else Assert.That(result[i], Is.EqualTo($"m.ptx({i + 5},52): 'nothing' is not declared."));
+            }
+        }
+
+        static object Ask(PtxEntry entry)
+        {
+            try
+            {
+                return entry.Instructions;
+            }
+            catch (PtxException error)
+            {
+                return error.Message;
+            }
+        }
     }
 }

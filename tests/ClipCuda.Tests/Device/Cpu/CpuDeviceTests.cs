@@ -59,6 +59,22 @@ public sealed unsafe class CpuDeviceTests
     }
 
     [Test]
+    public void A_kernel_whose_body_is_broken_says_so_at_its_launches_and_the_others_of_its_module_run([Values("cpu", "cpu:check", "cpu:interpret")] string name)
+    {
+        using var device = Device.Open(name, 2);
+        var module = device.LoadModule("test.ptx", KernelTests.Ptx + "\n.entry test_broken() {\n  mov.u32 %r1, 0; }\n");
+        var (from, to) = (device.Allocate(1000 * sizeof(float), "from"), device.Allocate(1000 * sizeof(float), "to"));
+        device.Clear(from.Start, from.Bytes);
+        int line = KernelTests.Ptx.AsSpan().Count('\n') + 3;
+        for (int i = 0; i < 2; i++)
+        {
+            Assert.That(() => module["test_broken"].Launch(1, 32), Throws.TypeOf<PtxException>().With.Message.EqualTo($"test.ptx({line},11): '%r1' is not declared."));
+            module["test_copy"].Launch(8, 128, to.Start, from.Start, 1000, 0f);
+        }
+        device.Synchronize();
+    }
+
+    [Test]
     public void Checks_bring_a_fault_of_any_block_to_the_caller()
     {
         foreach (int offset in new[] { 0, 900 })
