@@ -122,13 +122,16 @@ internal sealed unsafe class CpuGemm : IDisposable
 
     private GemmPlan PlanFor(in GemmCall call)
     {
-        var shape = new GemmPlan.Shape(call.M, call.N, call.K, call.A.Transposed, call.B.Transposed);
+        var shape = new GemmPlan.Shape(call.M, call.N, call.K, call.A.Transposed, call.B.Transposed, Clashes(call.A), Clashes(call.B));
         if (_plans.TryGetValue(shape, out var plan)) return plan;
         if (_plans.Count == MaxPlans) _plans.Clear();
         plan = GemmPlan.For(shape, VectorBits);
         _plans.Add(shape, plan);
         return plan;
     }
+
+    /// <summary>Rows are multiples of 4 KiB apart.</summary>
+    private static bool Clashes(in GemmOperand operand) => operand.LeadingDimension % 1024 == 0;
 
     private long Elements(int rows, int columns, int parts) =>
         GemmPanels.PackedElements(rows, _rows.Lanes, _partDepth, parts) + GemmPanels.PackedElements(columns, _columns.Lanes, _partDepth, parts);
@@ -208,18 +211,19 @@ internal sealed unsafe class CpuGemm : IDisposable
         for (int i = rowPanel; i < rowPanelEnd; i++)
         {
             int row = _firstRow + i * plan.Kernel.Rows, rows = Math.Min(plan.Kernel.Rows, _rowEnd - row);
-            float* a = _rows.Panel(batch, i, part, own, out long strideA);
+            float* a = _rows.Panel(batch, i, part, own, out long strideA, out long rowStrideA);
             for (int j = columnPanel; j < columnPanelEnd; j++)
             {
                 int column = _firstColumn + j * plan.Kernel.Columns, columns = Math.Min(plan.Kernel.Columns, _columnEnd - column);
                 var kernel = columns == plan.Kernel.Columns ? plan.Kernel : plan.Edge;
-                float* b = _columns.Panel(batch, j, part, own + _rows.PanelElements, out long strideB);
+                var multiply = rowStrideA == 1 ? kernel.Multiply : kernel.MultiplyApart;
+                float* b = _columns.Panel(batch, j, part, own + _rows.PanelElements, out long strideB, out _);
                 if (rows == kernel.Rows && columns == kernel.Columns && !plan.Exchanged)
                 {
-                    kernel.Multiply(depth, a, Bytes(strideA), b, Bytes(strideB), c + row * strideC + column, Bytes(strideC), alpha, beta);
+                    multiply(depth, a, Bytes(strideA), Bytes(rowStrideA), b, Bytes(strideB), c + row * strideC + column, Bytes(strideC), alpha, beta);
                     continue;
                 }
-                kernel.Multiply(depth, a, Bytes(strideA), b, Bytes(strideB), products, Bytes(kernel.Columns), 1, 0);
+                multiply(depth, a, Bytes(strideA), Bytes(rowStrideA), b, Bytes(strideB), products, Bytes(kernel.Columns), 1, 0);
                 if (plan.Exchanged) MergeTransposed(products, kernel.Columns, c + column * strideC + row, strideC, rows, columns, alpha, beta);
                 else Merge(products, kernel.Columns, c + row * strideC + column, strideC, rows, columns, alpha, beta);
             }

@@ -20,18 +20,21 @@ internal sealed unsafe class GemmKernel
     /// <summary>
     /// For r &lt; Rows and j &lt; Columns: s = Σ a[k][r] · b[k][j] over k &lt; depth (at least 1), one fused chain from 0; then
     /// c[r][j] = alpha · s where beta = 0, of which c is not read, else fma(alpha, s, beta · c[r][j]). Strides, from one k or row to the
-    /// next, are in bytes.
+    /// next, are in bytes; a's rows are <paramref name="rowStrideA"/> apart, or side by side where the body is made for that.
     /// </summary>
-    public delegate void Body(nint depth, float* a, nint strideA, float* b, nint strideB, float* c, nint strideC, float alpha, float beta);
+    public delegate void Body(nint depth, float* a, nint strideA, nint rowStrideA, float* b, nint strideB, float* c, nint strideC, float alpha, float beta);
 
     private static readonly ConcurrentDictionary<(int Bits, int Rows, int Vectors), GemmKernel> Emitted = new();
+
+    private readonly Lazy<Body> _multiplyApart;
 
     private GemmKernel(int vectorBits, int rows, int vectors)
     {
         Rows = rows;
         Vectors = vectors;
         Columns = vectors * (vectorBits / 32);
-        Multiply = new Emitter(vectorBits, rows, vectors).Emit();
+        Multiply = new Emitter(vectorBits, rows, vectors, apart: false).Emit();
+        _multiplyApart = new(() => new Emitter(vectorBits, rows, vectors, apart: true).Emit());
     }
 
     public int Rows { get; }
@@ -41,7 +44,11 @@ internal sealed unsafe class GemmKernel
 
     public int Columns { get; }
 
+    /// <summary>For rows of a that lie side by side.</summary>
     public Body Multiply { get; }
+
+    /// <summary>For rows of a anywhere.</summary>
+    public Body MultiplyApart => _multiplyApart.Value;
 
     /// <summary>Bits of the widest vectors that this machine accelerates.</summary>
     public static int BestVectorBits => Vector512.IsHardwareAccelerated ? 512 : Vector256.IsHardwareAccelerated ? 256 : 128;
@@ -69,7 +76,10 @@ internal sealed unsafe class GemmKernel
         private const int CacheLine = 64;
 
         // Argument 0 is the unused target that the delegate is bound to, which saves a thunk at each call.
-        private const int Depth = 1, A = 2, StrideA = 3, B = 4, StrideB = 5, C = 6, StrideC = 7, Alpha = 8, Beta = 9;
+        private const int Depth = 1, A = 2, StrideA = 3, RowStrideA = 4, B = 5, StrideB = 6, C = 7, StrideC = 8, Alpha = 9, Beta = 10;
+
+        /// <summary>Rows that one pointer serves where they are apart: itself, and one and two strides further.</summary>
+        private const int RowsAPointer = 3;
 
         private readonly int _rows, _vectors, _bytes;
         private readonly Type _vector;
@@ -78,7 +88,11 @@ internal sealed unsafe class GemmKernel
         private readonly ILGenerator _il;
         private readonly LocalBuilder[] _sums;
 
-        public Emitter(int vectorBits, int rows, int vectors)
+        /// <summary>To every third row of a, if they are apart; and two strides.</summary>
+        private readonly LocalBuilder[] _rowPointers = [];
+        private readonly LocalBuilder? _twoRows;
+
+        public Emitter(int vectorBits, int rows, int vectors, bool apart)
         {
             (_rows, _vectors, _bytes) = (rows, vectors, vectorBits / 8);
             (_vector, var functions) = vectorBits switch
@@ -93,11 +107,15 @@ internal sealed unsafe class GemmKernel
             _multiply = _vector.GetMethod("op_Multiply", [_vector, _vector])!;
             _zero = _vector.GetProperty("Zero")!.GetMethod!;
             _method = new DynamicMethod(
-                $"Multiply{rows}x{vectors}Vector{vectorBits}", typeof(void),
-                [typeof(object), typeof(nint), typeof(float*), typeof(nint), typeof(float*), typeof(nint), typeof(float*), typeof(nint), typeof(float), typeof(float)],
+                $"Multiply{(apart ? "Apart" : "")}{rows}x{vectors}Vector{vectorBits}", typeof(void),
+                [typeof(object), typeof(nint), typeof(float*), typeof(nint), typeof(nint), typeof(float*), typeof(nint), typeof(float*), typeof(nint), typeof(float), typeof(float)],
                 typeof(GemmKernel));
             _il = _method.GetILGenerator();
             _sums = new LocalBuilder[rows * vectors];
+            if (!apart) return;
+            _twoRows = _il.DeclareLocal(typeof(nint));
+            _rowPointers = new LocalBuilder[(rows - 1) / RowsAPointer + 1];
+            for (int i = 0; i < _rowPointers.Length; i++) _rowPointers[i] = _il.DeclareLocal(typeof(float*));
         }
 
         public Body Emit()
@@ -109,11 +127,19 @@ internal sealed unsafe class GemmKernel
                 _il.Emit(OpCodes.Call, _zero);
                 _il.Emit(OpCodes.Stloc, _sums[i]);
             }
+            PlaceRowPointers();
             var step = _il.DefineLabel();
             _il.MarkLabel(step);
             if (_rows > _vectors) StepByRows();
             else StepByVectors();
-            Advance(A, StrideA);
+            if (_rowPointers.Length == 0) Advance(A, StrideA);
+            foreach (var pointer in _rowPointers)
+            {
+                _il.Emit(OpCodes.Ldloc, pointer);
+                _il.Emit(OpCodes.Ldarg, StrideA);
+                _il.Emit(OpCodes.Add);
+                _il.Emit(OpCodes.Stloc, pointer);
+            }
             Advance(B, StrideB);
             _il.Emit(OpCodes.Ldarg, Depth);
             _il.Emit(OpCodes.Ldc_I4_1);
@@ -155,6 +181,25 @@ internal sealed unsafe class GemmKernel
                 _il.Emit(OpCodes.Ldarg, StrideC);
                 _il.Emit(OpCodes.Add);
                 _il.Emit(OpCodes.Stloc, row);
+            }
+        }
+
+        private void PlaceRowPointers()
+        {
+            if (_twoRows is null) return;
+            _il.Emit(OpCodes.Ldarg, RowStrideA);
+            _il.Emit(OpCodes.Ldarg, RowStrideA);
+            _il.Emit(OpCodes.Add);
+            _il.Emit(OpCodes.Stloc, _twoRows);
+            for (int i = 0; i < _rowPointers.Length; i++)
+            {
+                _il.Emit(OpCodes.Ldarg, A);
+                _il.Emit(OpCodes.Ldarg, RowStrideA);
+                _il.Emit(OpCodes.Ldc_I4, RowsAPointer * i);
+                _il.Emit(OpCodes.Conv_I);
+                _il.Emit(OpCodes.Mul);
+                _il.Emit(OpCodes.Add);
+                _il.Emit(OpCodes.Stloc, _rowPointers[i]);
             }
         }
 
@@ -230,7 +275,17 @@ internal sealed unsafe class GemmKernel
 
         private LocalBuilder BroadcastA(int r) => Broadcast(() =>
         {
-            Address(A, r * sizeof(float));
+            if (_twoRows is null)
+            {
+                Address(A, r * sizeof(float));
+            }
+            else
+            {
+                _il.Emit(OpCodes.Ldloc, _rowPointers[r / RowsAPointer]);
+                if (r % RowsAPointer == 1) _il.Emit(OpCodes.Ldarg, RowStrideA);
+                if (r % RowsAPointer == 2) _il.Emit(OpCodes.Ldloc, _twoRows);
+                if (r % RowsAPointer != 0) _il.Emit(OpCodes.Add);
+            }
             _il.Emit(OpCodes.Ldind_R4);
         });
 

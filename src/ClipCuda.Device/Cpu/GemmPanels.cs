@@ -5,8 +5,7 @@ namespace ClipCuda.Devices;
 /// <summary>
 /// One operand of a GEMM as the micro-kernels read it: panels of a few lanes (rows of op(A) or columns of op(B)), each in parts of K.
 /// A panel is packed by the first thread that needs it, and those that need it meanwhile pack others or wait. A panel that is needed
-/// once is packed into its thread's own cache; where the lanes lie side by side in memory and few passes are made over them, panels
-/// are read where they are.
+/// once is packed into its thread's own cache; where few passes are made over them, and a kernel can read them, panels are read where they are.
 /// </summary>
 internal sealed unsafe class GemmPanels
 {
@@ -110,16 +109,17 @@ internal sealed unsafe class GemmPanels
     }
 
     /// <summary>
-    /// Where a panel begins; the stride is the elements from one k to the next. A panel that is needed once is packed into the memory
-    /// given, which is the calling thread's.
+    /// Where a panel begins; the strides are the elements from one k, and from one lane, to the next. A panel that is needed once is packed
+    /// into the memory given, which is the calling thread's.
     /// </summary>
-    public float* Panel(int batch, int panel, int part, float* own, out long stride)
+    public float* Panel(int batch, int panel, int part, float* own, out long stride, out long laneStride)
     {
         if (IsUnpacked(panel))
         {
-            stride = _depthStride;
+            (stride, laneStride) = (_depthStride, _laneStride);
             return Source(batch, panel, part);
         }
+        laneStride = 1;
         stride = panel == Count - 1 && IsPartial ? EdgeLanes : Lanes;
         if (!_once) return Packed(batch, panel, part);
         Pack(batch, panel, part, own);

@@ -9,12 +9,16 @@ internal sealed class GemmPlan
     /// <summary>Vectors a row that the kernels tried have.</summary>
     public static readonly int[] VectorCounts = [1, 2, 3, 4, 6, 8];
 
-    // Up to so many passes over a panel are faster than packing it; and cycles an element, measured.
-    private const int UnpackedUses = 8;
+    // Ways of a first-level cache: so many rows that clash stay in it.
+    private const int RowsASet = 8;
+
+    // Up to so many passes over a panel are faster than packing it, more where that is to transpose it; and cycles an element, measured.
+    private const int UnpackedUses = 8, UnpackedApartUses = 64;
     private const double ScatterCycles = 1.5, CopyCycles = 0.2, TransposeCycles = 0.3;
 
     /// <summary>What decides a plan, besides the machine.</summary>
-    public readonly record struct Shape(int M, int N, int K, bool TransposedA, bool TransposedB);
+    /// <param name="ClashesA">Rows of A in memory fall on the same sets of the first-level cache.</param>
+    public readonly record struct Shape(int M, int N, int K, bool TransposedA, bool TransposedB, bool ClashesA, bool ClashesB);
 
     private GemmPlan(bool exchanged, GemmKernel kernel, GemmKernel edge, bool packRows, bool packColumns)
     {
@@ -46,6 +50,7 @@ internal sealed class GemmPlan
             var (rows, columns) = exchanged ? (shape.N, shape.M) : (shape.M, shape.N);
             // Whether an operand's lanes lie side by side in memory, so that a kernel can read it unpacked.
             var (rowsAreVectors, columnsAreVectors) = exchanged ? (!shape.TransposedB, shape.TransposedA) : (shape.TransposedA, !shape.TransposedB);
+            bool rowsClash = exchanged ? shape.ClashesB : shape.ClashesA;
             foreach (int vectors in VectorCounts)
             {
                 int rowPanels = Ceiling(rows, GemmKernel.MaxRows(vectors)), kernelRows = Ceiling(rows, rowPanels);
@@ -55,7 +60,7 @@ internal sealed class GemmPlan
                 double cycles = rowPanels * (columnPanels * KernelCycles(kernelRows, vectors, vectorBits, shape.K)
                     + (rest == 0 ? 0 : KernelCycles(kernelRows, edgeVectors, vectorBits, shape.K)));
                 int columnUses = rowPanels, rowUses = columnPanels + (rest == 0 ? 0 : 1);
-                bool packRows = !(rowsAreVectors || kernelRows == 1) || rowUses > UnpackedUses;
+                bool packRows = rowsAreVectors ? rowUses > UnpackedUses : rowUses > UnpackedApartUses || (rowsClash && kernelRows > RowsASet);
                 bool packColumns = !columnsAreVectors || columnUses > UnpackedUses;
                 cycles += (double)shape.K * (rows * PackingCycles(packRows, rowsAreVectors) + columns * PackingCycles(packColumns, columnsAreVectors));
                 if (exchanged) cycles += ScatterCycles * Ceiling(shape.K, CpuGemm.MaxDepth) * (double)rows * columns;

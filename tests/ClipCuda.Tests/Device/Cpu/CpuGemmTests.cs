@@ -114,7 +114,7 @@ public sealed class CpuGemmTests
     }
 
     // Large and small, shared and not; few rows or columns, which change places; panels packed once, often and not at all; several
-    // blocks of work along K; and the shapes of a loss over few pairs.
+    // blocks of work along K; rows 4 KiB apart, and used so often that they are packed; and the shapes of a loss over few pairs.
     private static IEnumerable<Problem> BitProblems()
     {
         yield return new Problem(217, 193, 401, false, true, 0.7f, 1.1f, Padding: 0);
@@ -125,6 +125,8 @@ public sealed class CpuGemmTests
         yield return new Problem(900, 1, 1200, true, false, 1, 1, Padding: 0);
         yield return new Problem(130, 129, 3001, true, false, 1, 1, Padding: 0);
         yield return new Problem(401, 290, 770, false, true, 1, 0, Padding: 3);
+        yield return new Problem(45, 97, 1024, false, true, 0.7f, 1.1f, Padding: 0);
+        yield return new Problem(31, 2300, 70, false, false, 1, 0, Padding: 0);
         yield return new Problem(32, 32, 513, false, true, 14.3f, 0, Padding: 0);
         yield return new Problem(61, 45, 90, false, true, 0.7f, 1.1f, Padding: 2, Batch: 9);
         yield return new Problem(13, 200, 500, false, true, 1, 0, Padding: 0, Batch: 6, SharedB: true);

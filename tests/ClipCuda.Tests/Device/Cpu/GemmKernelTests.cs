@@ -42,9 +42,20 @@ public sealed unsafe class GemmKernelTests
                 element = beta == 0 ? alpha * sum : MathF.FusedMultiplyAdd(alpha, sum, beta * element);
             }
         }
+        string which = $"{kernel.Rows}×{kernel.Columns}, depth {depth}, alpha {alpha}, beta {beta}";
+        var apart = (float[])c.Clone();
         fixed (float* pa = a, pb = b, pc = c)
-            kernel.Multiply(depth, pa, strideA * sizeof(float), pb, strideB * sizeof(float), pc, strideC * sizeof(float), alpha, beta);
-        Assert.That(c, Is.EqualTo(expected), $"{kernel.Rows}×{kernel.Columns}, depth {depth}, alpha {alpha}, beta {beta}");
+            kernel.Multiply(depth, pa, strideA * sizeof(float), sizeof(float), pb, strideB * sizeof(float), pc, strideC * sizeof(float), alpha, beta);
+        Assert.That(c, Is.EqualTo(expected), which);
+        int rowStride = 2 * depth + 3;
+        var rows = new float[kernel.Rows * rowStride];
+        for (int row = 0; row < kernel.Rows; row++)
+        {
+            for (int k = 0; k < depth; k++) rows[row * rowStride + 2 * k] = a[k * strideA + row];
+        }
+        fixed (float* pa = rows, pb = b, pc = apart)
+            kernel.MultiplyApart(depth, pa, 2 * sizeof(float), rowStride * sizeof(float), pb, strideB * sizeof(float), pc, strideC * sizeof(float), alpha, beta);
+        Assert.That(apart, Is.EqualTo(expected), $"{which}, rows apart");
     }
 
     private static float[] Numbers(int count, uint stream)
