@@ -13,7 +13,7 @@ internal sealed class GemmPlan
     private const int RowsASet = 8;
 
     // Up to so many passes over a panel are faster than packing it, more where that is to transpose it; and cycles an element, measured.
-    private const int UnpackedUses = 8, UnpackedApartUses = 64;
+    private const int UnpackedUses = 32, UnpackedApartUses = 64;
     private const double ScatterCycles = 1.5, CopyCycles = 0.2, TransposeCycles = 0.3;
 
     /// <summary>What decides a plan, besides the machine.</summary>
