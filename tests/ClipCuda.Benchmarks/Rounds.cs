@@ -21,6 +21,9 @@ internal static class Rounds
     private const int RestMilliseconds = 15, MaxRunsASample = 200;
     private static readonly TimeSpan SampleTime = TimeSpan.FromMilliseconds(4);
 
+    /// <summary>In a virtual machine threads that slept wake on one core, on both sides, and it takes the system some milliseconds to move them apart.</summary>
+    private static readonly TimeSpan SettlingTime = TimeSpan.FromMilliseconds(10);
+
     /// <exception cref="InvalidOperationException">The two sides do not compute the same.</exception>
     public static Measurement Measure(Row row, Effort effort)
     {
@@ -107,6 +110,7 @@ internal static class Rounds
     private static double Sample(Side side, int runs)
     {
         Rest();
+        if (runs > 1) WarmUp(side, SettlingTime);
         double sum = 0;
         for (int i = 0; i < runs; i++) sum += Once(side);
         return sum / runs;

@@ -77,6 +77,7 @@ public sealed unsafe class CompiledProgram : IDisposable
     }
 
     /// <param name="last">The method that ran last: most often the next is the same.</param>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)] // for every block of every kernel, and as long as a short warp
     private static void RunBlock(CompiledKernel kernel, Workspace workspace, int warps, ref (int Number, Segment? Method) last)
     {
         int* resume = workspace.Resume;

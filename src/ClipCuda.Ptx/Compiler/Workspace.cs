@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 
 namespace ClipCuda.Ptx.Compiler;
@@ -51,6 +52,7 @@ internal sealed unsafe class Workspace : IDisposable
         for (int w = 0; w < warps; w++) Describe(w, shape);
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public void StartBlock(byte* parameters, int x, int y, int z)
     {
         int threads = (int)_shape.Block.Count;
