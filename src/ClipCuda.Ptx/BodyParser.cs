@@ -187,10 +187,12 @@ internal sealed class BodyParser(PtxLexer lexer, PtxBody body, ModuleNames modul
             else if (!_scopes[^1].Labels.TryAdd(opcode, body.Instructions.Count)) throw Error($"label '{opcode}' is declared twice", start);
             return;
         }
+        PtxCall? call = null;
         PtxInstruction New(string name, params PtxOperand[] operands) => new()
         {
             Opcode = name,
             Operands = operands,
+            Call = call,
             Guard = guard,
             GuardNegated = negated,
             Line = start.Line,
@@ -199,18 +201,8 @@ internal sealed class BodyParser(PtxLexer lexer, PtxBody body, ModuleNames modul
         };
         if (opcode is "call" or "call.uni")
         {
-            var (call, target) = ParseCall();
-            body.Instructions.Add(new PtxInstruction
-            {
-                Opcode = "call",
-                Operands = [target],
-                Call = call,
-                Guard = guard,
-                GuardNegated = negated,
-                Line = start.Line,
-                Column = start.Column,
-                Location = _location,
-            });
+            (call, var target) = ParseCall();
+            body.Instructions.Add(New("call", target));
             return;
         }
         var operands = new List<PtxOperand>();

@@ -132,7 +132,7 @@ internal sealed unsafe class GemmKernel
             _il.MarkLabel(step);
             if (_rows > _vectors) StepByRows();
             else StepByVectors();
-            if (_rowPointers.Length == 0) Advance(A, StrideA);
+            if (_twoRows is null) Advance(A, StrideA);
             foreach (var pointer in _rowPointers)
             {
                 _il.Emit(OpCodes.Ldloc, pointer);

@@ -52,7 +52,7 @@ internal sealed unsafe class Workspace : IDisposable
         for (int w = 0; w < warps; w++) Describe(w, shape);
     }
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)] // for every block of every kernel
     public void StartBlock(byte* parameters, int x, int y, int z)
     {
         int threads = (int)_shape.Block.Count;
